@@ -55,7 +55,13 @@ units mask getty.target getty@tty1.service serial-getty@ttyS0.service systemd-lo
   ldconfig.service systemd-machine-id-commit.service systemd-sysusers.service \
   systemd-firstboot.service systemd-modules-load.service dev-hugepages.mount dev-mqueue.mount \
   sys-kernel-tracing.mount sys-kernel-debug.mount modprobe@drm.service modprobe@efi_pstore.service \
-  systemd-binfmt.service proc-sys-fs-binfmt_misc.automount
+  systemd-binfmt.service proc-sys-fs-binfmt_misc.automount modprobe@configfs.service \
+  modprobe@dm_mod.service modprobe@fuse.service modprobe@loop.service sys-kernel-config.mount \
+  systemd-update-done.service systemd-journal-catalog-update.service systemd-hwdb-update.service \
+  systemd-quotacheck.service systemd-remount-fs.service e2scrub_reap.service nfs-utils.service \
+  systemd-ask-password-wall.path systemd-ask-password-console.path
+# D-Bus starts when something asks for it; systemctl as root does without.
+rm -f "$root"/lib/systemd/system/multi-user.target.wants/dbus.service
 
 echo "== making the initrd"
 version=$(ls "$root/lib/modules")
