@@ -1,0 +1,75 @@
+// A vCPU file descriptor: run it, read and write its state.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "vmm/kvm/exit.h"
+#include "vmm/kvm/kvm_api.h"
+
+namespace ftvmm::kvm {
+
+// Methods carry their ioctl's name; their errors do too. vcpu.cpp is the only file that touches
+// struct kvm_run. All calls come from the one thread that runs the vCPU, but for
+// set_immediate_exit, which a signal handler on that thread may call as well.
+class Vcpu {
+  public:
+    // Use Vm::create_vcpu. `run` is the mapped kvm_run page with what follows it.
+    Vcpu(Fd fd, Mapping run) : fd_(std::move(fd)), run_mapping_(std::move(run)) {}
+
+    // KVM_RUN until the guest exits, a signal arrives or immediate_exit is set; the
+    // two last give Interrupted. Whatever the last exit asked for must have been answered.
+    [[nodiscard]] Result<Exit> run();
+
+    // Lets KVM finish the instruction behind the last exit without going on to the next one.
+    // Registers and memory are only exact after it. Interrupted: finished. Any other exit: the same
+    // instruction has more to ask (a string I/O, an access in two pieces); answer, and call again.
+    [[nodiscard]] Result<Exit> complete();
+
+    // With true, run() returns Interrupted at once, after completing a pending exit.
+    void set_immediate_exit(bool on);
+    // With true, run() returns IrqWindowOpen as soon as the guest can take an interrupt.
+    void request_interrupt_window(bool on);
+    // As of the last exit: KVM can take an interrupt, and RFLAGS.IF.
+    [[nodiscard]] bool ready_for_interrupt_injection() const;
+    [[nodiscard]] bool if_flag() const;
+
+    // KVM_INTERRUPT. Without an in-kernel irqchip KVM checks nothing: it delivers
+    // `vector` at the next entry even with IF clear. Inject only when
+    // ready_for_interrupt_injection() and if_flag() are both true.
+    [[nodiscard]] Result<void> interrupt(std::uint8_t vector) const;
+
+    // KVM_CAP_SYNC_REGS: with `mask` of KVM_SYNC_X86_*, each exit
+    // brings those registers along and spares an ioctl.
+    void set_synced(std::uint64_t mask);
+    [[nodiscard]] const kvm_regs& synced_regs() const;
+    [[nodiscard]] const kvm_sregs& synced_sregs() const;
+
+    [[nodiscard]] Result<kvm_regs> get_regs() const;
+    [[nodiscard]] Result<void> set_regs(const kvm_regs& regs) const;
+    [[nodiscard]] Result<kvm_sregs> get_sregs() const;
+    [[nodiscard]] Result<void> set_sregs(const kvm_sregs& sregs) const;
+    [[nodiscard]] Result<kvm_fpu> get_fpu() const;
+    [[nodiscard]] Result<void> set_fpu(const kvm_fpu& fpu) const;
+    [[nodiscard]] Result<kvm_vcpu_events> get_vcpu_events() const;
+    [[nodiscard]] Result<void> set_vcpu_events(const kvm_vcpu_events& events) const;
+    [[nodiscard]] Result<void> set_cpuid2(std::span<const kvm_cpuid_entry2> entries) const;
+    [[nodiscard]] Result<void> set_guest_debug(const kvm_guest_debug& debug) const;
+    // KVM_SET_TSC_KHZ.
+    [[nodiscard]] Result<void> set_tsc_khz(std::uint32_t khz) const;
+
+    // The vCPU's dirty ring: `bytes` of it as enabled on the VM.
+    [[nodiscard]] Result<Mapping> map_dirty_ring(std::size_t bytes) const;
+
+  private:
+    [[nodiscard]] kvm_run& kvm_run_page() const;
+    [[nodiscard]] Exit decode() const;
+
+    Fd fd_;
+    Mapping run_mapping_;
+};
+
+}  // namespace ftvmm::kvm

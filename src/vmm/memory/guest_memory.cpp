@@ -1,0 +1,33 @@
+#include "vmm/memory/guest_memory.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace ftvmm {
+
+Result<GuestMemory> GuestMemory::create(std::uint64_t size) {
+    FTVMM_CHECK(size > 0 && size % kPageBytes == 0, "guest memory is whole pages");
+    auto mapping = Mapping::anonymous(size);
+    if (!mapping) {
+        return Failure(mapping.error()
+                           .with_context("no memory for the guest")
+                           .with_advice("give the VM less memory, or the host more"));
+    }
+    return GuestMemory(std::move(*mapping));
+}
+
+std::span<std::byte> GuestMemory::find(Gpa address, std::uint64_t length) const {
+    const std::uint64_t start = address.value();
+    if (start > size() || length > size() - start) return {};
+    return bytes().subspan(start, length);
+}
+
+bool GuestMemory::write(Gpa address, std::span<const std::byte> source) const {
+    const auto target = find(address, source.size());
+    if (target.size() != source.size()) return false;
+    std::ranges::copy(source, target.begin());
+    return true;
+}
+
+}  // namespace ftvmm
