@@ -1,0 +1,148 @@
+#include "vmm/probe/examine.h"
+
+#include <fmt/format.h>
+#include <sys/utsname.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "vmm/kvm/capabilities.h"
+#include "vmm/probe/measure.h"
+#include "vmm/probe/proofs.h"
+
+namespace ftvmm {
+
+namespace {
+
+std::string first_line(const std::filesystem::path& file) {
+    std::ifstream stream(file);
+    std::string line;
+    std::getline(stream, line);
+    return line;
+}
+
+// A module parameter of KVM's that is a switch, as "npt=1"; empty where there is none.
+std::string switch_of(const std::string& module, const std::string& parameter) {
+    const std::string value = first_line("/sys/module/" + module + "/parameters/" + parameter);
+    if (value.empty()) return {};
+    return fmt::format(", {}={}", parameter, value == "Y" || value == "1" ? 1 : 0);
+}
+
+void identify_kvm(HostReport& report) {
+    const std::filesystem::path modules("/sys/module");
+    if (exists(modules / "kvm_amd" / "parameters")) {
+        report.kvm = KvmKind::kSvm;
+        report.kvm_detail = "kvm_amd" + switch_of("kvm_amd", "npt");
+    } else if (exists(modules / "kvm_intel" / "parameters")) {
+        report.kvm = KvmKind::kVmx;
+        report.kvm_detail = "kvm_intel" + switch_of("kvm_intel", "ept");
+    } else {
+        report.kvm = KvmKind::kSoftware;
+        report.kvm_detail =
+            exists(modules / "kvm_pvm") ? "kvm_pvm" : "neither kvm_amd nor kvm_intel";
+    }
+}
+
+std::string processor_name() {
+    std::ifstream cpuinfo("/proc/cpuinfo");
+    for (std::string line; std::getline(cpuinfo, line);) {
+        const auto colon = line.find(": ");
+        if (line.starts_with("model name") && colon != std::string::npos) {
+            return line.substr(colon + 2);
+        }
+    }
+    return "unknown";
+}
+
+Result<void> list_capabilities(HostReport& report, const kvm::System& system) {
+    FTVMM_ASSIGN(const kvm::Capabilities capabilities, kvm::Capabilities::probe(system));
+    for (const kvm::Capability& capability : kvm::kCapabilities) {
+        report.capabilities.push_back(
+            {capability.name, capability.use, capabilities.value(capability.id)});
+    }
+    return {};
+}
+
+// Below this a kernel's boot takes minutes: what emulates every instruction is far below, a nested
+// or emulated host that runs translated code is far above.
+constexpr double kLeastMillionInstructionsPerS = 10;
+
+Finding judge_speed(const Result<double>& million_per_s) {
+    if (!million_per_s) return {Ability::kStraightCode, false, million_per_s.error().what()};
+    const bool fast = *million_per_s >= kLeastMillionInstructionsPerS;
+    std::string detail = fmt::format("{:.1f} million instructions/s", *million_per_s);
+    if (!fast) {
+        detail += fmt::format(": emulated one by one, a Linux guest needs {:.0f} or more",
+                              kLeastMillionInstructionsPerS);
+    }
+    return {Ability::kStraightCode, fast, detail, *million_per_s};
+}
+
+using ProofFunction = Result<std::string> (*)(const kvm::System&);
+
+ProofFunction proof_of(Ability ability) {
+    switch (ability) {
+        case Ability::kPortIo:
+            return proofs::port_io;
+        case Ability::kImmediateExit:
+            return proofs::immediate_exit;
+        case Ability::kSyncRegs:
+            return proofs::sync_regs;
+        case Ability::kInterrupts:
+            return proofs::interrupts;
+        case Ability::kUserMode:
+            return proofs::user_mode;
+        case Ability::kKernelSse:
+            return proofs::kernel_sse;
+        case Ability::kFpuSwitch:
+            return proofs::fpu_switch;
+        case Ability::kSingleStep:
+            return proofs::single_step;
+        case Ability::kHardwareBreakpoints:
+            return proofs::hardware_breakpoints;
+        case Ability::kMsrExits:
+            return proofs::msr_exits;
+        case Ability::kDirtyLog:
+            return proofs::dirty_log;
+        case Ability::kDirtyRing:
+            return proofs::dirty_ring;
+        case Ability::kTscControl:
+            return proofs::tsc_control;
+        case Ability::kBranchCounter:
+            return proofs::branch_counter;
+        case Ability::kStraightCode:
+            break;  // Measured, not proved.
+    }
+    return nullptr;
+}
+
+}  // namespace
+
+Finding prove(const kvm::System& system, Ability ability) {
+    if (ability == Ability::kStraightCode) {
+        return judge_speed(measure_million_instructions_per_s(system, SystemClock()));
+    }
+    const Result<std::string> seen = proof_of(ability)(system);
+    return {ability, seen.has_value(), seen ? *seen : seen.error().what()};
+}
+
+Result<HostReport> examine_host(const kvm::System& system,
+                                const std::function<void(std::string_view)>& progress) {
+    HostReport report;
+    identify_kvm(report);
+    utsname name{};
+    if (::uname(&name) == 0) report.kernel = static_cast<const char*>(name.release);
+    report.processor = processor_name();
+    FTVMM_TRY(list_capabilities(report, system));
+
+    progress("the length of an exit");
+    report.exit_us = measure_exit_us(system, SystemClock()).value_or(0);
+    for (const AbilityName& name_of_ability : ability_names()) {
+        progress(name_of_ability.title);
+        report.findings.push_back(prove(system, name_of_ability.ability));
+    }
+    return report;
+}
+
+}  // namespace ftvmm

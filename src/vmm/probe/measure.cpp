@@ -1,0 +1,59 @@
+#include "vmm/probe/measure.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+
+#include "vmm/probe/images.h"
+#include "vmm/probe/run_limit.h"
+#include "vmm/probe/small_guest.h"
+
+namespace ftvmm {
+
+namespace {
+
+using Microseconds = std::chrono::duration<double, std::micro>;
+using Seconds = std::chrono::duration<double>;
+
+}  // namespace
+
+Result<double> measure_exit_us(const kvm::System& system, const Clock& clock) {
+    constexpr std::size_t kBatches = 15;
+    constexpr int kExitsPerBatch = 100;
+    FTVMM_ASSIGN(SmallGuest guest, SmallGuest::create(system, images::probe_exits()));
+    FTVMM_TRY(guest.expect_out(0xe0));  // The first exit pays for the guest's pages.
+    FTVMM_ASSIGN(const RunLimit limit, RunLimit::start(SmallGuest::kPatience));
+    std::array<double, kBatches> batches{};
+    for (double& batch : batches) {
+        const Instant start = clock.now();
+        for (int i = 0; i < kExitsPerBatch; ++i) {
+            FTVMM_ASSIGN(const kvm::Exit exit, guest.vcpu().run());
+            if (!std::holds_alternative<kvm::exit::IoOut>(exit)) {
+                return Failure(guest.unexpected("an OUT", exit));
+            }
+        }
+        batch = Microseconds(clock.now() - start).count() / kExitsPerBatch;
+    }
+    std::ranges::nth_element(batches, batches.begin() + kBatches / 2);
+    return batches[kBatches / 2];
+}
+
+Result<double> measure_million_instructions_per_s(const kvm::System& system, const Clock& clock) {
+    // Long against an exit and a scheduler's tick, short enough to wait for.
+    constexpr Seconds kEnough{0.1};
+    constexpr std::uint32_t kFirstTurns = 1000;
+    constexpr std::uint32_t kMostTurns = 1U << 31;
+    constexpr double kInstructionsPerTurn = 2;
+    FTVMM_ASSIGN(SmallGuest guest, SmallGuest::create(system, images::probe_straight()));
+    for (std::uint32_t turns = kFirstTurns;; turns *= 2) {
+        FTVMM_TRY(guest.expect_in(0xe0, turns));
+        const Instant start = clock.now();
+        FTVMM_TRY(guest.expect_out(0xe1));
+        const Seconds elapsed = clock.now() - start;
+        if (elapsed >= kEnough || turns >= kMostTurns / 2) {
+            return turns * kInstructionsPerTurn / elapsed.count() / 1e6;
+        }
+    }
+}
+
+}  // namespace ftvmm
