@@ -72,7 +72,7 @@ class Keeper:
         run_tool(["mount", "-t", "sysfs", "sysfs", "/sys"])  # this network namespace's own
         self._instance.disk_dir.mkdir(parents=True, exist_ok=True)
         who = members(self._shape.hosts, self._shape.nfs)
-        make_networks(who)
+        make_networks(who, self._instance.run_dir / "hosts")
         client = make_client(who)
         verbs = Verbs(self._instance, self._shape, who, client)
         verbs.on_down = self.end

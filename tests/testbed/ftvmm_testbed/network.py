@@ -10,8 +10,13 @@ from pathlib import Path
 from .errors import TestbedError
 from .faults import Faults, ruleset
 from .plan import CLIENT, CLIENT_ADDRESS, KEEPER_ADDRESS, MGMT, NETS, SVC, Member
+from .plan import hosts_file as hosts_text
 
 CLIENT_LINK = "svc"  # the client's end of its cable, in its own namespace
+
+
+# No router solicitations and the like: a test that counts frames sees those of its own making.
+NO_IPV6 = "for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do [ ! -e $f ] || echo 1 > $f; done"
 
 
 def bridge(net: str) -> str:
@@ -48,10 +53,11 @@ def run_tool(args: list[str], stdin: str | None = None) -> str:
     return done.stdout
 
 
-def make_networks(members: dict[str, Member]) -> None:
-    # The keeper's namespace forwards frames and nothing else: no address of its own but mgmt's.
-    Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
-    Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text("1")
+def make_networks(members: dict[str, Member], hosts_file: Path) -> None:
+    """Requires network and mount namespaces of one's own; `hosts_file` becomes their /etc/hosts."""
+    run_tool(["sh", "-c", NO_IPV6])
+    hosts_file.write_text(hosts_text())
+    run_tool(["mount", "--bind", str(hosts_file), "/etc/hosts"])
     run_tool(["ip", "-batch", "-"], "\n".join(network_commands(members)) + "\n")
 
 
@@ -70,6 +76,7 @@ def make_client(members: dict[str, Member]) -> subprocess.Popen:
     run_tool(["ip", "link", "add", port, "type", "veth",
               "peer", "name", CLIENT_LINK, "netns", str(holder.pid)])  # fmt: skip
     run_tool(["ip", "link", "set", port, "master", bridge(SVC), "up"])
+    run_tool(["nsenter", "-t", str(holder.pid), "-n", "sh", "-c", NO_IPV6])
     inside = f"link set lo up\naddr add {CLIENT_ADDRESS}/24 dev {CLIENT_LINK}\nlink set {CLIENT_LINK} up\n"
     run_tool(["nsenter", "-t", str(holder.pid), "-n", "ip", "-batch", "-"], inside)
     return holder

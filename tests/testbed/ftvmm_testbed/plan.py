@@ -66,3 +66,14 @@ def shared_nets(a: Member, b: Member, wanted: str) -> tuple[str, ...]:
             f"{b.name} on {'/'.join(n for n in b.nets if n != MGMT)}"
         )
     return both
+
+
+def hosts_file() -> str:
+    """/etc/hosts of every member.  A plain name is the service address; NAME-ft and NAME-mgmt are
+    the others.  The image holds a copy (image/overlay/etc/hosts), which a test compares."""
+    lines = ["127.0.0.1 localhost"]
+    for member in members(MAX_HOSTS, True).values():
+        for net in member.nets:
+            name = member.name if net == SVC else f"{member.name}-{net}"
+            lines.append(f"{member.address(net)} {name}")
+    return "\n".join(lines) + "\n"

@@ -26,17 +26,6 @@ install -m 600 "$out/ssh_key.pub" "$root/root/.ssh/authorized_keys"
 echo localhost > "$root/etc/hostname"
 : > "$root/etc/fstab"
 : > "$root/etc/machine-id"  # empty: a fresh id at each boot, and no first-boot presets
-{
-  echo "127.0.0.1 localhost"
-  echo "10.77.1.100 client"
-  echo "10.77.1.5 nfs1"
-  echo "10.77.0.5 nfs1-mgmt"
-  for n in $(seq 1 8); do
-    echo "10.77.1.$((10 + n)) h$n"
-    echo "10.77.2.$((10 + n)) h$n-ft"
-    echo "10.77.0.$((10 + n)) h$n-mgmt"
-  done
-} > "$root/etc/hosts"
 
 units() { systemctl --root="$root" -q "$@"; }
 units set-default multi-user.target
