@@ -58,10 +58,15 @@ class Testbed:
     def state(self, host: str) -> str:
         return self.status()["machines"][host]["state"]
 
-    def reachable(self, source: str, target: str, wait_s: int = 1) -> bool:
-        """Whether one of two pings comes back."""
-        done = self.run(source, "ping", "-c", 2, "-i", 0.2, "-W", wait_s, target, check=False)
+    def reachable(self, source: str, target: str) -> bool:
+        """Whether a ping comes back.  Patient: after a cut, ARP asks again only once a second."""
+        done = self.run(source, "ping", "-c", 3, "-i", 0.2, "-W", 4, target, check=False)
         return done.returncode == 0
+
+    def silent(self, source: str, target: str) -> bool:
+        """Whether none of some pings comes back within a second."""
+        done = self.run(source, "ping", "-c", 3, "-i", 0.2, "-W", 1, target, check=False)
+        return done.returncode == 1
 
     def release(self) -> None:
         if self.mine:
