@@ -117,13 +117,44 @@ ProofFunction proof_of(Ability ability) {
     return nullptr;
 }
 
+// The capabilities that a proof asks KVM for; without one its failure would have no name.
+std::vector<int> capabilities_of(Ability ability) {
+    switch (ability) {
+        case Ability::kPortIo:
+            return {KVM_CAP_USER_MEMORY, KVM_CAP_SET_TSS_ADDR, KVM_CAP_EXT_CPUID};
+        case Ability::kImmediateExit:
+            return {KVM_CAP_IMMEDIATE_EXIT};
+        case Ability::kSyncRegs:
+            return {KVM_CAP_SYNC_REGS};
+        case Ability::kSingleStep:
+        case Ability::kHardwareBreakpoints:
+            return {KVM_CAP_SET_GUEST_DEBUG};
+        case Ability::kMsrExits:
+            return {KVM_CAP_X86_USER_SPACE_MSR, KVM_CAP_X86_MSR_FILTER};
+        case Ability::kDirtyLog:
+            return {KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2};
+        case Ability::kDirtyRing:
+            return {KVM_CAP_DIRTY_LOG_RING};
+        case Ability::kTscControl:
+            return {KVM_CAP_TSC_CONTROL};
+        default:
+            return {};
+    }
+}
+
+Result<std::string> prove_with_capabilities(const kvm::System& system, Ability ability) {
+    FTVMM_ASSIGN(const auto capabilities, kvm::Capabilities::probe(system));
+    FTVMM_TRY(capabilities.require(capabilities_of(ability)));
+    return proof_of(ability)(system);
+}
+
 }  // namespace
 
 Finding prove(const kvm::System& system, Ability ability) {
     if (ability == Ability::kStraightCode) {
         return judge_speed(measure_million_instructions_per_s(system, SystemClock()));
     }
-    const Result<std::string> seen = proof_of(ability)(system);
+    const Result<std::string> seen = prove_with_capabilities(system, ability);
     return {ability, seen.has_value(), seen ? *seen : seen.error().what()};
 }
 

@@ -34,13 +34,12 @@ std::vector<JobNeeds> jobs_of(KvmKind kvm) {
         {Job::kLockstep,
          "lockstep",
          "lockstep",
-         {Ability::kImmediateExit, Ability::kSyncRegs, Ability::kSingleStep,
-          Ability::kHardwareBreakpoints, Ability::kDirtyLog},
+         {Ability::kImmediateExit, Ability::kSyncRegs, Ability::kSingleStep, Ability::kDirtyLog},
          advice},
         {Job::kCountedLandmarks,
          "counted_landmarks",
          "counted landmarks",
-         {Ability::kBranchCounter},
+         {Ability::kHardwareBreakpoints, Ability::kBranchCounter},
          "nothing: lockstep uses checkpoint landmarks here. For counted ones, use hardware whose "
          "PMU "
          "this kernel may use (kernel.perf_event_paranoid)"},

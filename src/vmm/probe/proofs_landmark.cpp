@@ -58,9 +58,12 @@ Result<StepAddresses> start_step_guest(SmallGuest& guest) {
     return addresses;
 }
 
-Result<std::uint64_t> run_to_debug(SmallGuest& guest, const kvm_guest_debug& debug) {
+// Where the guest stops when debugged so; `what` names the stop in an error.
+Result<std::uint64_t> run_to_debug(SmallGuest& guest, const kvm_guest_debug& debug,
+                                   const char* what) {
     FTVMM_TRY(guest.vcpu().set_guest_debug(debug));
-    return guest.expect_debug();
+    return guest.expect_debug().map_error(
+        [&](const Error& error) { return error.with_context(what); });
 }
 
 Result<void> expect_pc(std::uint64_t wanted, std::uint64_t got, const char* what) {
@@ -77,7 +80,7 @@ Result<std::string> single_step(const kvm::System& system) {
     FTVMM_TRY(guest.vcpu().complete());
     kvm_guest_debug debug{};
     debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
-    FTVMM_ASSIGN(const std::uint64_t first, run_to_debug(guest, debug));
+    FTVMM_ASSIGN(const std::uint64_t first, run_to_debug(guest, debug, "the first step"));
     FTVMM_TRY(expect_pc(at.marked - 5, first, "the first step"));
     FTVMM_ASSIGN(const std::uint64_t second, guest.expect_debug());
     FTVMM_TRY(expect_pc(at.marked, second, "the second step"));
@@ -95,14 +98,14 @@ Result<std::string> hardware_breakpoints(const kvm::System& system) {
     constexpr std::uint64_t kDr7Execute0 = 0x401;
     debug.arch.debugreg[0] = at.marked;
     debug.arch.debugreg[7] = kDr7Execute0;
-    FTVMM_ASSIGN(const std::uint64_t stop, run_to_debug(guest, debug));
+    FTVMM_ASSIGN(const std::uint64_t stop, run_to_debug(guest, debug, "the breakpoint"));
     FTVMM_TRY(expect_pc(at.marked, stop, "the breakpoint"));
     // L1 with R/W1 = 1, LEN1 = 2 watches writes to 8 bytes; it stops behind the write.
     constexpr std::uint64_t kDr7Write1 = 0x900404;
     debug.arch.debugreg[0] = 0;
     debug.arch.debugreg[1] = at.word;
     debug.arch.debugreg[7] = kDr7Write1;
-    FTVMM_TRY(run_to_debug(guest, debug));
+    FTVMM_TRY(run_to_debug(guest, debug, "the watchpoint"));
     FTVMM_ASSIGN(const kvm_regs regs, guest.vcpu().get_regs());
     // ADD (3 bytes) and MOV to memory (6) lie between `marked` and the stop.
     FTVMM_TRY(expect_pc(at.marked + 9, regs.rip, "the watchpoint"));

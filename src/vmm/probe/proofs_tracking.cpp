@@ -86,7 +86,6 @@ Result<std::string> dirty_log(const kvm::System& system) {
 
 Result<std::string> dirty_ring(const kvm::System& system) {
     FTVMM_ASSIGN(const int most_bytes, system.check_extension(KVM_CAP_DIRTY_LOG_RING));
-    if (most_bytes == 0) return fail("KVM_CAP_DIRTY_LOG_RING is missing");
     constexpr std::uint32_t kEntries = 4096;
     constexpr std::uint32_t kRingBytes = kEntries * sizeof(kvm_dirty_gfn);
     if (std::cmp_less(most_bytes, kRingBytes)) {

@@ -35,6 +35,12 @@ TEST_CASE("A host on which everything works can do every job") {
     CHECK(lockstep_possible(judge(perfect_host())));
 }
 
+TEST_CASE("Breakpoints are for counted landmarks alone") {
+    const HostReport report = host_without(Ability::kHardwareBreakpoints);
+    CHECK(lockstep_possible(judge(report)));
+    CHECK_FALSE(possible(report, Job::kCountedLandmarks));
+}
+
 TEST_CASE("Without a PMU all is possible but counted landmarks, and nothing need be done") {
     const HostReport report = host_without(Ability::kBranchCounter);
     CHECK(possible(report, Job::kLockstep));
@@ -59,8 +65,8 @@ TEST_CASE("Each ability that a Linux guest needs forbids it and lockstep, and is
 }
 
 TEST_CASE("Each ability that lockstep needs forbids it and leaves the Linux guest") {
-    for (const Ability ability : {Ability::kImmediateExit, Ability::kSyncRegs, Ability::kSingleStep,
-                                  Ability::kHardwareBreakpoints, Ability::kDirtyLog}) {
+    for (const Ability ability :
+         {Ability::kImmediateExit, Ability::kSyncRegs, Ability::kSingleStep, Ability::kDirtyLog}) {
         const HostReport report = host_without(ability);
         CHECK(possible(report, Job::kLinuxGuest));
         CHECK_FALSE(lockstep_possible(judge(report)));
