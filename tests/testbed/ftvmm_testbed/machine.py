@@ -81,6 +81,7 @@ def qemu_arguments(spec: MachineSpec) -> list[str]:
         "-drive", f"if=virtio,file={spec.disk},format=qcow2,cache=writeback",
         "-device", "virtio-rng-pci",
         "-chardev", f"file,id=serial,path={spec.serial_log},append=on", "-serial", "chardev:serial",
+        "-monitor", f"unix:{spec.serial_log.with_suffix('.monitor')},server=on,wait=off",
     ]  # fmt: skip
     for net in spec.member.nets:
         tap = f"ifname={spec.member.port(net)},script=no,downscript=no,vhost=off"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -65,9 +66,14 @@ class Connection:
         self.control = control
         self._key = key
         self._master: subprocess.Popen | None = None
+        self._opening = threading.Lock()
 
-    @property
-    def alive(self) -> bool:
+    def ensure(self, deadline: float) -> bool:
+        """Whether there is a connection, after one try to make it if there was none."""
+        with self._opening:
+            return self._alive() or self.open(deadline)
+
+    def _alive(self) -> bool:
         return self._master is not None and self._master.poll() is None and self.control.exists()
 
     def open(self, deadline: float) -> bool:

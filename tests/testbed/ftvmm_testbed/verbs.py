@@ -174,7 +174,7 @@ class Verbs:
         if host not in self._ready:
             raise TestbedError(f"{host} is still booting: wait for its `start` or see `testbed logs {host}`")
         connection = self._connections[host]
-        if not connection.alive and not connection.open(time.monotonic() + 30):
+        if not connection.ensure(time.monotonic() + 30):
             raise TestbedError(f"{host} does not answer on ssh: see `testbed logs {host}`")
         return {"control": str(connection.control)}
 
