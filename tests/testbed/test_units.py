@@ -44,9 +44,10 @@ class CommandLine(unittest.TestCase):
                 parse(words)
             self.assertNotIn("\n", str(caught.exception))
 
-    def test_hosts_get_two_cpus_only_where_the_cores_allow(self) -> None:
-        self.assertEqual([default_cpus(3, 2), default_cpus(1, 2), default_cpus(3, 8), default_cpus(0, 1)],
-                         [1, 2, 2, 2])  # fmt: skip
+    def test_emulated_hosts_get_one_cpu_and_nested_ones_two_where_the_cores_allow(self) -> None:
+        self.assertEqual([default_cpus(hosts, 8, nested=False) for hosts in (0, 1, 3)], [1, 1, 1])
+        self.assertEqual([default_cpus(3, 2, True), default_cpus(1, 2, True), default_cpus(3, 8, True)],
+                         [1, 2, 2])  # fmt: skip
 
 
 class Instances(unittest.TestCase):

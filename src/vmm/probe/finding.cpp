@@ -7,7 +7,7 @@
 namespace ftvmm {
 
 const std::vector<AbilityName>& ability_names() {
-    static const std::vector<AbilityName> kNames{
+    static const std::vector<AbilityName> names{
         {Ability::kPortIo, "port_io", "port I/O and HLT"},
         {Ability::kImmediateExit, "immediate_exit", "completing an exit (immediate_exit)"},
         {Ability::kSyncRegs, "sync_regs", "registers with each exit (SYNC_REGS)"},
@@ -24,7 +24,7 @@ const std::vector<AbilityName>& ability_names() {
         {Ability::kTscControl, "tsc_control", "TSC scaling"},
         {Ability::kBranchCounter, "branch_counter", "exact branch counts (PMU)"},
     };
-    return kNames;
+    return names;
 }
 
 const AbilityName& name_of(Ability ability) {

@@ -51,7 +51,8 @@ std::string missing_of(const HostReport& report, std::span<const Ability> needs)
     std::string missing;
     for (const Ability ability : needs) {
         if (report.finding(ability).works) continue;
-        missing += (missing.empty() ? "lacks " : ", ") + std::string(name_of(ability).title);
+        missing += missing.empty() ? "lacks " : ", ";
+        missing += name_of(ability).title;
     }
     return missing;
 }
@@ -63,8 +64,9 @@ std::vector<JobVerdict> judge(const HostReport& report) {
     for (const JobNeeds& job : jobs_of(report.kvm)) {
         std::string why_not = missing_of(report, job.needs);
         if (!verdicts.empty() && !verdicts.back().possible) {
-            const std::string before = std::string("cannot do ") + verdicts.back().title;
-            why_not = why_not.empty() ? before : before + "; " + why_not;
+            std::string before = std::string("cannot do ") + verdicts.back().title;
+            if (!why_not.empty()) before += "; " + why_not;
+            why_not = std::move(before);
         }
         const bool possible = why_not.empty();
         verdicts.push_back({job.job, job.id, job.title, possible, std::move(why_not),

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <mutex>
 #include <csignal>
 
 #include "base/check.h"
@@ -30,8 +31,8 @@ void install_handler() {
 }  // namespace
 
 Result<RunLimit> RunLimit::start(std::chrono::nanoseconds limit) {
-    static const bool kInstalled = (install_handler(), true);
-    static_cast<void>(kInstalled);
+    static std::once_flag installed;
+    std::call_once(installed, install_handler);
 
     sigevent event{};
     event.sigev_notify = SIGEV_THREAD_ID;

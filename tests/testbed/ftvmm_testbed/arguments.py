@@ -66,7 +66,7 @@ def parser() -> Parser:
     up.add_argument("--hosts", type=hosts, default=DEFAULT_HOSTS, metavar="N")
     up.add_argument("--nfs", action=argparse.BooleanOptionalAction, default=True)
     up.add_argument("--memory", type=memory, default=DEFAULT_MEMORY_MIB, metavar="MIB", help="per host")
-    up.add_argument("--cpus", type=cpus, metavar="N", help="per host (default: as the cores allow, 1 or 2)")
+    up.add_argument("--cpus", type=cpus, metavar="N", help="per host (default: 1 when emulated, see docs/testbed.md)")
     up.add_argument("--owner", type=pid, metavar="PID", help="take it down when this process ends")
     up.add_argument("--reuse", action="store_true", help="accept a running one of the same shape")
 

@@ -34,16 +34,17 @@ def build(instance: Instance, _) -> int:
     return 0
 
 
-def default_cpus(hosts: int, cores: int) -> int:
-    """CPUs of a host.  Two, unless the hosts would then outnumber the cores: emulated CPUs that wait
-    for one another while the machine runs neither make a boot take 1.7 times as long."""
-    return 2 if hosts * 2 <= cores else 1
+def default_cpus(hosts: int, cores: int, nested: bool) -> int:
+    """CPUs of a host.  Emulated hosts get one: QEMU before 8.1 loses a write to code that another emulated
+    CPU is just translating, and a kernel that patches itself while both run (KVM's static keys, at every
+    VM made) then loops on a stale breakpoint.  Nested hosts get two, unless that outnumbers the cores."""
+    return 2 if nested and hosts * 2 <= cores else 1
 
 
 def _shape(instance: Instance, options) -> keeper.Shape:
     nested = requirements.nested_kvm()
     image_dir = image.require_image(instance)
-    cpus = options.cpus or default_cpus(options.hosts, os.cpu_count() or 1)
+    cpus = options.cpus or default_cpus(options.hosts, os.cpu_count() or 1, nested)
     return keeper.Shape(options.hosts, options.nfs, options.memory, cpus, nested, str(image_dir))
 
 
