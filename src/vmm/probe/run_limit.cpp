@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <mutex>
 #include <csignal>
+#include <mutex>
 
 #include "base/check.h"
 
