@@ -17,6 +17,18 @@ struct BootClock {
 
 using Instant = BootClock::time_point;
 
+// The guest's own time line: nanoseconds since its power-on. It moves only by inputs, so that both
+// sides of a pair see the same; how it follows the host's clock is the machine's affair.
+struct GuestClock {
+    using rep = std::chrono::nanoseconds::rep;
+    using period = std::nano;
+    using duration = std::chrono::nanoseconds;
+    using time_point = std::chrono::time_point<GuestClock>;
+    static constexpr bool is_steady = true;
+};
+
+using GuestTime = GuestClock::time_point;
+
 class Clock {
   public:
     Clock() = default;

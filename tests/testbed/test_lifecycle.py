@@ -15,7 +15,7 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from ftvmm_testbed.instance import Instance, CHECKOUT  # noqa: E402
+from ftvmm_testbed.instance import CHECKOUT, RUN_ROOT, Instance  # noqa: E402
 from harness import PROGRAM, Testbed, wait_until  # noqa: E402
 
 NETWORK_ONLY = ("--hosts", "0", "--no-nfs")
@@ -48,7 +48,7 @@ def traces(name: str) -> dict[str, list[str]]:
         "links": [line for line in command_output("ip", "-o", "link") if "lo:" not in line],
         "mounts": sorted(Path("/proc/self/mounts").read_text().splitlines()),
         "loop devices": command_output("losetup", "-a"),
-        "files": [str(p) for p in (instance.run_dir, instance.disk_dir) if p.exists()],
+        "files": [str(p) for p in (*RUN_ROOT.glob(f"{name}*"), instance.disk_dir) if p.exists()],
     }
 
 

@@ -67,6 +67,16 @@ def up(instance: Instance, options) -> int:
     lock = instance.lock()
     if lock is None:
         return _reuse(instance, options)
+    try:
+        return _bring_up(instance, options, lock)
+    except BaseException:
+        os.close(lock)
+        instance.sweep()
+        raise
+
+
+def _bring_up(instance: Instance, options, lock: int) -> int:
+    """Requires the lock.  When it raises, no process is left, but files may be."""
     instance.remove_files()  # of a keeper that was killed
     requirements.check_tools(requirements.UP_TOOLS)
     shape = _shape(instance, options)
@@ -93,7 +103,6 @@ def up(instance: Instance, options) -> int:
     except BaseException:
         startup.close()  # the keeper takes everything down
         process.wait()
-        instance.remove_files()
         raise
 
 
@@ -111,11 +120,10 @@ def _reuse(instance: Instance, options) -> int:
 
 def down(instance: Instance, _) -> int:
     requirements.check_root()
-    lock = instance.lock()
-    if lock is not None:
-        if not instance.run_dir.exists() and not instance.disk_dir.exists():
+    had_files = instance.run_dir.exists() or instance.disk_dir.exists()
+    if instance.sweep():
+        if not had_files:
             raise TestbedError(f"testbed {instance.name} is not up")
-        instance.remove_files()
         say(f"testbed {instance.name} had ended already; its files are removed")
         return 0
     try:
@@ -127,12 +135,11 @@ def down(instance: Instance, _) -> int:
     except TestbedError:
         pass  # it hangs: force below
     deadline = time.monotonic() + DOWN_LIMIT_S
-    while (lock := instance.lock()) is None:
+    while not instance.sweep():
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)  # the kernel ends the rest
             deadline += DOWN_LIMIT_S
         time.sleep(0.02)
-    instance.remove_files()
     say(f"testbed {instance.name} is down")
     return 0
 

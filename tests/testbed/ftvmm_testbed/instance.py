@@ -58,19 +58,42 @@ class Instance:
     def ssh_socket(self, host: str) -> Path:
         return self.run_dir / f"{host}.ssh"
 
+    @property
+    def _lock_file(self) -> Path:
+        return RUN_ROOT / f"{self.name}.lock"
+
     def lock(self) -> int | None:
         """The lock that a living testbed holds, as a file descriptor; None when it is held.
 
         It belongs to the open file, so the keeper that inherits it holds it until its very end.
         """
         RUN_ROOT.mkdir(parents=True, exist_ok=True)
-        fd = os.open(RUN_ROOT / f"{self.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            return None
-        return fd
+        while True:
+            fd = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(fd), os.stat(self._lock_file)):
+                    return fd
+            except BlockingIOError:
+                os.close(fd)
+                return None
+            except FileNotFoundError:
+                pass
+            os.close(fd)  # its last holder removed the file between our open and our lock
+
+    def remove_lock(self) -> None:
+        """Requires the lock, and that everything else is removed."""
+        self._lock_file.unlink(missing_ok=True)
+
+    def sweep(self) -> bool:
+        """Removes all files of a testbed that has ended.  False, and nothing done, if one lives."""
+        fd = self.lock()
+        if fd is None:
+            return False
+        self.remove_files()
+        self.remove_lock()
+        os.close(fd)
+        return True
 
     def remove_files(self) -> None:
         """Requires the lock.  Removes what this testbed wrote; the images stay."""

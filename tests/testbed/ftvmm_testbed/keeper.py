@@ -56,8 +56,9 @@ class Keeper:
         self._shape = shape
         self._ending = threading.Lock()
 
-    def end(self, code: int = 0) -> None:
-        """Ends the testbed and this process, from any thread."""
+    def end(self, code: int = 0, asked: bool = False) -> None:
+        """Ends the testbed and this process, from any thread.  When `asked` to by a `down`, that one
+        waits for the lock and removes its file; else nobody would."""
         if not self._ending.acquire(blocking=False):
             threading.Event().wait()  # another thread is at it
         try:
@@ -65,6 +66,8 @@ class Keeper:
         except ProcessLookupError:
             pass
         self._instance.remove_files()
+        if not asked:
+            self._instance.remove_lock()
         os._exit(code)
 
     def bring_up(self, tell) -> None:
@@ -75,7 +78,7 @@ class Keeper:
         make_networks(who, self._instance.run_dir / "hosts")
         client = make_client(who)
         verbs = Verbs(self._instance, self._shape, who, client)
-        verbs.on_down = self.end
+        verbs.on_down = lambda: self.end(asked=True)
         verbs.boot_all(tell)
         Server(str(self._instance.control_socket), verbs.handle)
 
