@@ -5,6 +5,9 @@
 #
 # makes the object library <target> with, for each x.S, the symbols ftvmm_guest_x and
 # ftvmm_guest_x_end around its bytes. The shared macros are in src/vmm/probe/guests/guest.inc.
+# Always the machine's own gcc and binutils, whatever compiles ftvmm.
+find_program(FTVMM_GUEST_GCC gcc REQUIRED)
+find_program(FTVMM_GUEST_OBJCOPY objcopy REQUIRED)
 set(FTVMM_GUEST_ABI_DIR ${PROJECT_SOURCE_DIR}/src/vmm/probe/guests)
 
 function(ftvmm_embed_guests target)
@@ -18,10 +21,10 @@ function(ftvmm_embed_guests target)
     add_custom_command(
       OUTPUT ${stem}.bin
       COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/guests
-      COMMAND ${CMAKE_C_COMPILER} -c -ffreestanding -nostdlib -I${FTVMM_GUEST_ABI_DIR}
-              ${source} -o ${stem}.o
-      COMMAND ${CMAKE_LINKER} --no-warn-rwx-segments -T ${FTVMM_GUEST_ABI_DIR}/guest.ld ${stem}.o -o ${stem}.elf
-      COMMAND ${CMAKE_OBJCOPY} -O binary ${stem}.elf ${stem}.bin
+      COMMAND ${FTVMM_GUEST_GCC} -ffreestanding -nostdlib -static -no-pie
+              -I${FTVMM_GUEST_ABI_DIR} -T ${FTVMM_GUEST_ABI_DIR}/guest.ld
+              -Wl,--build-id=none,--no-warn-rwx-segments ${source} -o ${stem}.elf
+      COMMAND ${FTVMM_GUEST_OBJCOPY} -O binary ${stem}.elf ${stem}.bin
       DEPENDS ${source} ${FTVMM_GUEST_ABI_DIR}/guest.inc ${FTVMM_GUEST_ABI_DIR}/guest.ld
       COMMENT "Guest ${name}" VERBATIM)
     list(APPEND images ${stem}.bin)

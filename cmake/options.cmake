@@ -7,6 +7,12 @@ target_compile_options(ftvmm_options INTERFACE
 target_compile_options(ftvmm_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=>)
 
+# Fuzzers add -fsanitize=fuzzer to their own link; everything they call is instrumented for it.
+if(FTVMM_FUZZ)
+  target_compile_options(ftvmm_options INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=fuzzer-no-link>)
+endif()
+
 if(FTVMM_SANITIZE)
   target_compile_options(ftvmm_options INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${FTVMM_SANITIZE} -fno-omit-frame-pointer

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <cstdlib>
 #include <string_view>
@@ -16,6 +17,7 @@ namespace {
 void write_all(std::string_view text) noexcept {
     while (!text.empty()) {
         const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
+        if (written < 0 && errno == EINTR) continue;
         if (written <= 0) return;  // Nothing sensible is left to do on the way to abort().
         text.remove_prefix(static_cast<std::size_t>(written));
     }

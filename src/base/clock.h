@@ -6,7 +6,7 @@
 namespace ftvmm {
 
 // CLOCK_BOOTTIME's time line: it never steps and goes on counting while the host is suspended,
-// which is what a node must notice (docs of the release lease).
+// which is what a node must notice.
 struct BootClock {
     using rep = std::chrono::nanoseconds::rep;
     using period = std::nano;

@@ -36,7 +36,9 @@ std::string render_text(const HostReport& report, const std::vector<JobVerdict>&
     const auto out = std::back_inserter(text);
     fmt::format_to(out, "KVM          {} ({})\n", name_of_kind(report.kvm), report.kvm_detail);
     fmt::format_to(out, "kernel       {}\nprocessor    {}\n", report.kernel, report.processor);
-    fmt::format_to(out, "exit         {:.1f} us to userspace and back\n", report.exit_us);
+    if (report.exit_us) {
+        fmt::format_to(out, "exit         {:.1f} us to userspace and back\n", *report.exit_us);
+    }
 
     fmt::format_to(out, "\nKVM says it has\n");
     for (const auto& capability : report.capabilities) {
@@ -63,7 +65,8 @@ std::string render_json(const HostReport& report, const std::vector<JobVerdict>&
     json["kvm"] = {{"kind", name_of_kind(report.kvm)}, {"detail", report.kvm_detail}};
     json["kernel"] = report.kernel;
     json["processor"] = report.processor;
-    json["exit_us"] = report.exit_us;
+    json["exit_us"] = nullptr;
+    if (report.exit_us) json["exit_us"] = *report.exit_us;
     json["million_instructions_per_s"] = report.finding(Ability::kStraightCode).figure;
     for (const auto& capability : report.capabilities) {
         json["capabilities"][capability.name] = capability.value;
@@ -77,7 +80,8 @@ std::string render_json(const HostReport& report, const std::vector<JobVerdict>&
                                     {"why_not", verdict.why_not},
                                     {"what_to_do", verdict.what_to_do}};
     }
-    return json.dump(2) + "\n";
+    // The processor's name comes from outside: what is not UTF-8 in it is replaced.
+    return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace ftvmm::cli

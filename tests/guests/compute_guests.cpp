@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 
@@ -34,17 +35,22 @@ Result<void> ask_for(SmallGuest& guest, std::uint64_t turns) {
 
 using Seconds = std::chrono::duration<double>;
 
-// How many turns take this host about `wanted`.
+// How many turns take this host about `wanted`. The fastest of three samples counts: a stall of the
+// host makes one longer.
 Result<std::uint64_t> turns_for(SmallGuest& guest, Seconds wanted) {
     constexpr Seconds kEnough{0.05};
     const SystemClock clock;
     for (std::uint64_t turns = 1000;; turns *= 2) {
-        FTVMM_TRY(ask_for(guest, turns));
-        const Instant start = clock.now();
-        FTVMM_TRY(expect_sum(guest, turns));
-        const Seconds elapsed = clock.now() - start;
-        if (elapsed >= kEnough) {
-            return static_cast<std::uint64_t>(static_cast<double>(turns) * (wanted / elapsed));
+        Seconds fastest = Seconds::max();
+        for (int sample = 0; sample < 3; ++sample) {
+            FTVMM_TRY(ask_for(guest, turns));
+            const Instant start = clock.now();
+            FTVMM_TRY(expect_sum(guest, turns));
+            fastest = std::min<Seconds>(fastest, clock.now() - start);
+            if (fastest < kEnough) break;
+        }
+        if (fastest >= kEnough) {
+            return static_cast<std::uint64_t>(static_cast<double>(turns) * (wanted / fastest));
         }
     }
 }

@@ -154,7 +154,7 @@ Result<void> expect_mmio_store_in_pieces(SmallGuest& guest, std::uint64_t offset
 
 Result<void> test_mmio(const kvm::System& system) {
     FTVMM_ASSIGN(SmallGuest guest, SmallGuest::create(system, images::mmio()));
-    for (const std::size_t size : {1, 2, 4, 8}) {
+    for (const std::size_t size : {1U, 2U, 4U, 8U}) {
         FTVMM_TRY(expect_mmio_read(guest, 0, size, kMmioValue));
         FTVMM_TRY(expect_mmio_write(guest, 0x100, size, kMmioValue));
     }

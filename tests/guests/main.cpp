@@ -68,24 +68,23 @@ int exit_code(Outcome worst) {
 }
 
 int run_named(std::span<const std::string_view> names, bool require_kvm) {
+    const auto tests = all_guest_tests();
+    for (const std::string_view name : names) {
+        if (name == "all" || std::ranges::find(tests, name, &GuestTest::name) != tests.end())
+            continue;
+        fmt::print("FAILED: there is no guest {}\n", name);
+        return exit_code(Outcome::kFailed);
+    }
     const auto system = kvm::System::open();
     if (!system) {
         fmt::print("{}: {}\n", require_kvm ? "FAILED" : "skipped", system.error().line());
         return exit_code(require_kvm ? Outcome::kFailed : Outcome::kSkipped);
     }
-    const auto tests = all_guest_tests();
     Outcome worst = Outcome::kPassed;
-    for (const std::string_view name : names) {
-        bool found = false;
-        for (const GuestTest& test : tests) {
-            if (name != "all" && name != test.name) continue;
-            found = true;
-            worst = std::max(worst, run(*system, test, require_kvm));
-        }
-        if (!found) {
-            fmt::print("FAILED: there is no guest {}\n", name);
-            worst = Outcome::kFailed;
-        }
+    for (const GuestTest& test : tests) {
+        const bool named = std::ranges::any_of(
+            names, [&](std::string_view name) { return name == "all" || name == test.name; });
+        if (named) worst = std::max(worst, run(*system, test, require_kvm));
     }
     return exit_code(worst);
 }

@@ -1,4 +1,4 @@
-// A loop in ring 3, which is interrupted, calls the kernel and breaks the rules.
+// A loop in ring 3, which then calls the kernel and breaks the rules.
 // To be seen: the system call of the ring 3 loop on port 0xe0: the ring it came from (3) and its count
 // (100000); then CLI in ring 3, whose #GP prints its error code (0) and ring (3) on port 0xe1; HLT.
 #include "guest.inc"

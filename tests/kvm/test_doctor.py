@@ -77,7 +77,9 @@ class Doctor(unittest.TestCase):
         report = json.loads(process.stdout)
         self.assertEqual(report["capabilities"]["KVM_CAP_SYNC_REGS"], 0)
         self.assertIn("KVM_CAP_SYNC_REGS", report["abilities"]["sync_regs"]["detail"])
+        self.assertFalse(report["abilities"]["sync_regs"]["works"])
         self.assertFalse(report["jobs"]["lockstep"]["possible"])
+        self.assertIn("SYNC_REGS", report["jobs"]["lockstep"]["why_not"])
 
     def test_a_wrong_command_line_is_refused_with_a_hint(self):
         for arguments in (["--jason"], ["surplus"]):

@@ -40,7 +40,7 @@ Result<void> Capabilities::require(std::span<const int> ids) const {
             fmt::format("{}{} ({})", missing.empty() ? "" : ", ", capability.name, capability.use);
     }
     if (missing.empty()) return {};
-    return fail("this host's KVM lacks " + missing, "run a Linux kernel of 5.10 or later");
+    return fail("this host's KVM lacks " + missing, "a later kernel or other hardware may have it");
 }
 
 }  // namespace ftvmm::kvm

@@ -57,7 +57,7 @@ struct Wrmsr {
 struct Hlt {};
 // The guest can take an interrupt now (request_interrupt_window).
 struct IrqWindowOpen {};
-// Triple fault or the like: the machine has reset itself.
+// Triple fault or the like. On AMD the vCPU's state is that of a reset by then.
 struct Shutdown {};
 // Single step or breakpoint (KVM_SET_GUEST_DEBUG).
 struct Debug {
@@ -91,7 +91,7 @@ using Exit =
                  exit::Hlt, exit::IrqWindowOpen, exit::Shutdown, exit::Debug, exit::Interrupted,
                  exit::DirtyRingFull, exit::FailEntry, exit::InternalError, exit::Unexpected>;
 
-// One line for people: "OUT of 1 byte to port 0x3f8", "KVM internal error 1 (emulation)".
+// One line for people: "OUT of 1 bytes to port 0x3f8".
 std::string describe(const Exit& exit);
 
 }  // namespace ftvmm::kvm

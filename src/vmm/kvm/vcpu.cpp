@@ -19,9 +19,8 @@ kvm_run& Vcpu::kvm_run_page() const {
 }
 
 Result<Exit> Vcpu::run() {
-    if (::ioctl(fd_.get(), KVM_RUN, 0) < 0) {
-        // EAGAIN is an INIT or SIPI that an in-kernel APIC would handle: nothing ran either.
-        if (errno == EINTR || errno == EAGAIN) return exit::Interrupted{};
+    if (::ioctl(fd_.get(), KVM_RUN, 0UL) < 0) {
+        if (errno == EINTR) return exit::Interrupted{};
         return Failure(Error::from_errno(errno, "KVM_RUN"));
     }
     Exit exit = decode();
@@ -33,11 +32,24 @@ Result<Exit> Vcpu::complete() {
     set_immediate_exit(true);
     auto exit = run();
     set_immediate_exit(false);
+    // A kick that came meanwhile set the byte too: the flag says so, whenever between the two it
+    // came.
+    if (kicked_->load()) set_immediate_exit(true);
     return exit;
 }
 
+void Vcpu::kick() {
+    kicked_->store(true);
+    set_immediate_exit(true);
+}
+
+void Vcpu::clear_kick() {
+    kicked_->store(false);
+    set_immediate_exit(false);
+}
+
 void Vcpu::set_immediate_exit(bool on) {
-    // KVM reads the byte on entry, perhaps while a signal handler of this thread sets it.
+    // KVM reads the byte on entry; a signal handler of this thread may set it at any time.
     std::atomic_ref(kvm_run_page().immediate_exit).store(on ? 1 : 0, std::memory_order_relaxed);
 }
 

@@ -1,8 +1,10 @@
 // A vCPU file descriptor: run it, read and write its state.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "base/fd.h"
@@ -13,8 +15,8 @@
 namespace ftvmm::kvm {
 
 // Methods carry their ioctl's name; their errors do too. vcpu.cpp is the only file that touches
-// struct kvm_run. All calls come from the one thread that runs the vCPU, but for
-// set_immediate_exit, which a signal handler on that thread may call as well.
+// struct kvm_run. All calls come from the one thread that runs the vCPU, and a signal
+// handler may interrupt it with kick().
 class Vcpu {
   public:
     // Use Vm::create_vcpu. `run` is the mapped kvm_run page with what follows it.
@@ -24,13 +26,18 @@ class Vcpu {
     // two last give Interrupted. Whatever the last exit asked for must have been answered.
     [[nodiscard]] Result<Exit> run();
 
-    // Lets KVM finish the instruction behind the last exit without going on to the next one.
-    // Registers and memory are only exact after it. Interrupted: finished. Any other exit: the same
-    // instruction has more to ask (a string I/O, an access in two pieces); answer, and call again.
+    // Lets KVM finish what the last exit asked for without going on to the next instruction.
+    // Registers and memory are only exact after it. Interrupted: nothing is pending any more; a
+    // repeated string instruction may then still stand on itself, with RCX counted down. Any other
+    // exit: the same instruction has more to ask (an access in two pieces), or, while
+    // single-stepping, Debug because it has just ended; answer, and call again.
     [[nodiscard]] Result<Exit> complete();
 
-    // With true, run() returns Interrupted at once, after completing a pending exit.
-    void set_immediate_exit(bool on);
+    // Makes the run() under way and every later one return Interrupted at once, after completing a
+    // pending exit, until clear_kick(). From a signal handler of the vCPU's own thread; the signal
+    // is what ends a run() under way.
+    void kick();
+    void clear_kick();
     // With true, run() returns IrqWindowOpen as soon as the guest can take an interrupt.
     void request_interrupt_window(bool on);
     // As of the last exit: KVM can take an interrupt, and RFLAGS.IF.
@@ -68,8 +75,12 @@ class Vcpu {
     [[nodiscard]] kvm_run& kvm_run_page() const;
     [[nodiscard]] Exit decode() const;
 
+    void set_immediate_exit(bool on);
+
     Fd fd_;
     Mapping run_mapping_;
+    // Outlives a move of the Vcpu, as a handler may hold on to it no longer than the Vcpu lives.
+    std::unique_ptr<std::atomic<bool>> kicked_ = std::make_unique<std::atomic<bool>>(false);
 };
 
 }  // namespace ftvmm::kvm

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <system_error>
 
 #include "vmm/kvm/capabilities.h"
 #include "vmm/probe/measure.h"
@@ -29,30 +30,37 @@ std::string switch_of(const std::string& module, const std::string& parameter) {
     return fmt::format(", {}={}", parameter, value == "Y" || value == "1" ? 1 : 0);
 }
 
+// The first processor's value of `key` in /proc/cpuinfo, with a space before it; empty if missing.
+std::string cpuinfo_field(const std::string& key) {
+    std::ifstream cpuinfo("/proc/cpuinfo");
+    for (std::string line; std::getline(cpuinfo, line);) {
+        const auto colon = line.find(':');
+        if (line.starts_with(key) && colon != std::string::npos) return line.substr(colon + 1);
+    }
+    return {};
+}
+
+bool is_loaded(const char* module) {
+    std::error_code ignored;
+    return std::filesystem::exists(std::filesystem::path("/sys/module") / module, ignored);
+}
+
 void identify_kvm(HostReport& report) {
-    const std::filesystem::path modules("/sys/module");
-    if (exists(modules / "kvm_amd" / "parameters")) {
+    // A kernel with both built in has both folders on any processor: its flags decide.
+    const std::string flags = cpuinfo_field("flags") + " ";
+    if (is_loaded("kvm_pvm")) {
+        report.kvm = KvmKind::kSoftware;
+        report.kvm_detail = "kvm_pvm";
+    } else if (flags.find(" svm ") != std::string::npos && is_loaded("kvm_amd")) {
         report.kvm = KvmKind::kSvm;
         report.kvm_detail = "kvm_amd" + switch_of("kvm_amd", "npt");
-    } else if (exists(modules / "kvm_intel" / "parameters")) {
+    } else if (flags.find(" vmx ") != std::string::npos && is_loaded("kvm_intel")) {
         report.kvm = KvmKind::kVmx;
         report.kvm_detail = "kvm_intel" + switch_of("kvm_intel", "ept");
     } else {
         report.kvm = KvmKind::kSoftware;
-        report.kvm_detail =
-            exists(modules / "kvm_pvm") ? "kvm_pvm" : "neither kvm_amd nor kvm_intel";
+        report.kvm_detail = "neither kvm_amd nor kvm_intel is in sight";
     }
-}
-
-std::string processor_name() {
-    std::ifstream cpuinfo("/proc/cpuinfo");
-    for (std::string line; std::getline(cpuinfo, line);) {
-        const auto colon = line.find(": ");
-        if (line.starts_with("model name") && colon != std::string::npos) {
-            return line.substr(colon + 2);
-        }
-    }
-    return "unknown";
 }
 
 Result<void> list_capabilities(HostReport& report, const kvm::System& system) {
@@ -164,11 +172,13 @@ Result<HostReport> examine_host(const kvm::System& system,
     identify_kvm(report);
     utsname name{};
     if (::uname(&name) == 0) report.kernel = static_cast<const char*>(name.release);
-    report.processor = processor_name();
+    const std::string processor = cpuinfo_field("model name");
+    report.processor = processor.empty() ? "unknown" : processor.substr(1);
     FTVMM_TRY(list_capabilities(report, system));
 
     progress("the length of an exit");
-    report.exit_us = measure_exit_us(system, SystemClock()).value_or(0);
+    const auto exit_us = measure_exit_us(system, SystemClock());
+    if (exit_us) report.exit_us = *exit_us;
     for (const AbilityName& name_of_ability : ability_names()) {
         progress(name_of_ability.title);
         report.findings.push_back(prove(system, name_of_ability.ability));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,7 +64,7 @@ struct HostReport {
     std::vector<CapabilityValue> capabilities;
 
     std::vector<Finding> findings;
-    double exit_us = 0;  // A round trip to userspace, median; 0 where there is none.
+    std::optional<double> exit_us;  // A round trip to userspace, median; none if port I/O fails.
 
     // The finding for `ability`; every ability has one.
     [[nodiscard]] const Finding& finding(Ability ability) const;

@@ -16,6 +16,7 @@
     }
 
 FTVMM_GUEST_IMAGE(probe_answer)
+FTVMM_GUEST_IMAGE(probe_branches)
 FTVMM_GUEST_IMAGE(probe_dirty)
 FTVMM_GUEST_IMAGE(probe_exits)
 FTVMM_GUEST_IMAGE(probe_fxrstor)

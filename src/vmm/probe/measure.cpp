@@ -28,7 +28,9 @@ Result<double> measure_exit_us(const kvm::System& system, const Clock& clock) {
         const Instant start = clock.now();
         for (int i = 0; i < kExitsPerBatch; ++i) {
             FTVMM_ASSIGN(const kvm::Exit exit, guest.vcpu().run());
-            if (!std::holds_alternative<kvm::exit::IoOut>(exit)) {
+            const bool interrupted = std::holds_alternative<kvm::exit::Interrupted>(exit);
+            if (!std::holds_alternative<kvm::exit::IoOut>(exit) &&
+                (!interrupted || limit.passed())) {
                 return Failure(guest.unexpected("an OUT", exit));
             }
         }
@@ -41,17 +43,24 @@ Result<double> measure_exit_us(const kvm::System& system, const Clock& clock) {
 Result<double> measure_million_instructions_per_s(const kvm::System& system, const Clock& clock) {
     // Long against an exit and a scheduler's tick, short enough to wait for.
     constexpr Seconds kEnough{0.1};
+    constexpr int kSamples = 3;
     constexpr std::uint32_t kFirstTurns = 1000;
     constexpr std::uint32_t kMostTurns = 1U << 31;
     constexpr double kInstructionsPerTurn = 2;
     FTVMM_ASSIGN(SmallGuest guest, SmallGuest::create(system, images::probe_straight()));
     for (std::uint32_t turns = kFirstTurns;; turns *= 2) {
-        FTVMM_TRY(guest.expect_in(0xe0, turns));
-        const Instant start = clock.now();
-        FTVMM_TRY(guest.expect_out(0xe1));
-        const Seconds elapsed = clock.now() - start;
-        if (elapsed >= kEnough || turns >= kMostTurns / 2) {
-            return turns * kInstructionsPerTurn / elapsed.count() / 1e6;
+        // The fastest of a few: a stall of the host makes a sample longer, nothing makes it
+        // shorter.
+        Seconds fastest = Seconds::max();
+        for (int sample = 0; sample < kSamples; ++sample) {
+            FTVMM_TRY(guest.expect_in(0xe0, turns));
+            const Instant start = clock.now();
+            FTVMM_TRY(guest.expect_out(0xe1));
+            fastest = std::min<Seconds>(fastest, clock.now() - start);
+            if (fastest < kEnough) break;
+        }
+        if (fastest >= kEnough || turns >= kMostTurns / 2) {
+            return turns * kInstructionsPerTurn / fastest.count() / 1e6;
         }
     }
 }

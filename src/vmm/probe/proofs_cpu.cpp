@@ -10,9 +10,9 @@ namespace ftvmm::proofs {
 Result<std::string> port_io(const kvm::System& system) {
     FTVMM_ASSIGN(SmallGuest guest, SmallGuest::create(system, images::probe_answer()));
     FTVMM_TRY(guest.expect_in(0xe0, 0x5a));
+    FTVMM_TRY(guest.expect_out(0xe1, 0x5a));
     FTVMM_TRY(guest.expect_hlt());
-    FTVMM_ASSIGN(const kvm_regs regs, guest.vcpu().get_regs());
-    if ((regs.rax & 0xff) != 0x5a) return fail("the guest did not get the answer to its IN");
+    FTVMM_TRY(guest.expect_out(0xe1, 1));
     return std::string("IN, OUT and HLT leave the guest and come back");
 }
 
@@ -32,6 +32,8 @@ Result<std::string> user_mode(const kvm::System& system) {
     FTVMM_ASSIGN(SmallGuest guest, SmallGuest::create(system, images::probe_user_mode()));
     FTVMM_TRY(guest.expect_out(0xe0, 3));
     FTVMM_TRY(guest.expect_out(0xe1, static_cast<std::uint32_t>(SmallGuest::kUnmapped.value())));
+    constexpr std::uint32_t kFromUserReadNotPresent = 4;
+    FTVMM_TRY(guest.expect_out(0xe1, kFromUserReadNotPresent));
     return std::string("a system call and a page fault arrived from ring 3");
 }
 

@@ -77,7 +77,10 @@ Result<std::string> single_step(const kvm::System& system) {
     FTVMM_ASSIGN(SmallGuest guest, SmallGuest::create(system, images::probe_step()));
     FTVMM_ASSIGN(const StepAddresses at, start_step_guest(guest));
     // Stands behind the second OUT: NOP (1 byte) and MOV (5) lie before `marked`.
-    FTVMM_TRY(guest.vcpu().complete());
+    FTVMM_ASSIGN(const kvm::Exit completed, guest.vcpu().complete());
+    if (!std::holds_alternative<kvm::exit::Interrupted>(completed)) {
+        return Failure(guest.unexpected("to stop behind the OUT", completed));
+    }
     kvm_guest_debug debug{};
     debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
     FTVMM_ASSIGN(const std::uint64_t first, run_to_debug(guest, debug, "the first step"));

@@ -1,8 +1,10 @@
 // Proofs of what KVM tells the VMM: MSR accesses and written pages.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <vector>
 
 #include "vmm/probe/images.h"
 #include "vmm/probe/proofs.h"
@@ -55,7 +57,7 @@ Result<std::string> msr_exits(const kvm::System& system) {
 namespace {
 
 constexpr std::uint64_t kRamPages = SmallGuest::kRamBytes / kPageBytes;
-// The two pages that probe_dirty writes, one before each of its exits.
+// The pages that probe_dirty writes: the first before its first exit, both before its second.
 constexpr std::uint64_t kFirstPage = SmallGuest::kScratch.value() / kPageBytes + 3;
 constexpr std::uint64_t kSecondPage = SmallGuest::kScratch.value() / kPageBytes + 5;
 
@@ -77,12 +79,48 @@ Result<std::string> dirty_log(const kvm::System& system) {
     if (has_bit(bits, kSecondPage)) return fail("a page that nobody wrote is in the log");
     // Protects again what was dirty: the next log holds what is written from here on.
     FTVMM_TRY(guest.vm().clear_dirty_log(0, 0, kRamPages, bits));
-    FTVMM_TRY(guest.expect_out(0xe0));
     FTVMM_ASSIGN(bits, guest.vm().get_dirty_log(0, kRamPages));
     if (has_bit(bits, kFirstPage)) return fail("a page that was cleared is still in the log");
-    if (!has_bit(bits, kSecondPage)) return fail("a write after clearing is not in the log");
+    FTVMM_TRY(guest.expect_out(0xe0));
+    FTVMM_ASSIGN(bits, guest.vm().get_dirty_log(0, kRamPages));
+    if (!has_bit(bits, kFirstPage) || !has_bit(bits, kSecondPage)) {
+        return fail("a write after clearing is not in the log");
+    }
     return std::string("the log holds the pages written, and only those since it was cleared");
 }
+
+namespace {
+
+// The consumer's end of one dirty ring (api.rst, KVM_CAP_DIRTY_LOG_RING).
+class RingReader {
+  public:
+    explicit RingReader(const Mapping& ring)
+        // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): struct kvm_dirty_gfn.
+        : gfns_(reinterpret_cast<kvm_dirty_gfn*>(ring.bytes().data()),
+                ring.bytes().size() / sizeof(kvm_dirty_gfn)) {}
+
+    // The pages written since the last harvest, marked as to be taken back.
+    std::vector<std::uint64_t> harvest() {
+        std::vector<std::uint64_t> pages;
+        for (;; ++next_) {
+            kvm_dirty_gfn& gfn = gfns_[next_ % gfns_.size()];
+            std::atomic_ref flags(gfn.flags);
+            if ((flags.load(std::memory_order_acquire) & KVM_DIRTY_GFN_F_DIRTY) == 0) return pages;
+            pages.push_back(gfn.offset);
+            flags.store(KVM_DIRTY_GFN_F_RESET, std::memory_order_release);
+        }
+    }
+
+  private:
+    std::span<kvm_dirty_gfn> gfns_;
+    std::size_t next_ = 0;
+};
+
+bool has_page(const std::vector<std::uint64_t>& pages, std::uint64_t page) {
+    return std::ranges::find(pages, page) != pages.end();
+}
+
+}  // namespace
 
 Result<std::string> dirty_ring(const kvm::System& system) {
     FTVMM_ASSIGN(const int most_bytes, system.check_extension(KVM_CAP_DIRTY_LOG_RING));
@@ -97,23 +135,19 @@ Result<std::string> dirty_ring(const kvm::System& system) {
     FTVMM_ASSIGN(SmallGuest guest, SmallGuest::create(system, images::probe_dirty(), options));
     FTVMM_ASSIGN(const Mapping ring, guest.vcpu().map_dirty_ring(kRingBytes));
     FTVMM_TRY(guest.expect_out(0xe0));
-    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): struct kvm_dirty_gfn in api.rst.
-    const std::span gfns(reinterpret_cast<kvm_dirty_gfn*>(ring.bytes().data()), kEntries);
-    bool found = false;
-    int harvested = 0;
-    for (kvm_dirty_gfn& gfn : gfns) {
-        std::atomic_ref flags(gfn.flags);
-        if ((flags.load(std::memory_order_acquire) & KVM_DIRTY_GFN_F_DIRTY) == 0) break;
-        found |= gfn.offset == kFirstPage;
-        flags.store(KVM_DIRTY_GFN_F_RESET, std::memory_order_release);
-        ++harvested;
-    }
-    if (!found) return fail("a page that the guest wrote is not in the ring");
+    RingReader reader(ring);
+    const auto first = reader.harvest();
+    if (!has_page(first, kFirstPage)) return fail("a page that the guest wrote is not in the ring");
     FTVMM_ASSIGN(const int reset, guest.vm().reset_dirty_rings());
-    if (reset != harvested) {
-        return fail(fmt::format("{} pages were harvested, KVM took back {}", harvested, reset));
+    if (std::cmp_not_equal(reset, first.size())) {
+        return fail(fmt::format("{} pages were harvested, KVM took back {}", first.size(), reset));
     }
-    return std::string("the ring holds the pages written, and takes them back");
+    FTVMM_TRY(guest.expect_out(0xe0));
+    const auto second = reader.harvest();
+    if (!has_page(second, kFirstPage) || !has_page(second, kSecondPage)) {
+        return fail("a write after the reset is not in the ring");
+    }
+    return std::string("the ring holds the pages written, and again those written after its reset");
 }
 
 }  // namespace ftvmm::proofs

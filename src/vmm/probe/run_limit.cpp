@@ -33,6 +33,11 @@ void install_handler() {
 Result<RunLimit> RunLimit::start(std::chrono::nanoseconds limit) {
     static std::once_flag installed;
     std::call_once(installed, install_handler);
+    // A mask that was inherited blocked would make KVM_RUN endless.
+    sigset_t signals{};
+    ::sigemptyset(&signals);
+    ::sigaddset(&signals, SIGRTMIN);
+    ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
 
     sigevent event{};
     event.sigev_notify = SIGEV_THREAD_ID;

@@ -27,7 +27,7 @@ echo localhost > "$root/etc/hostname"
 : > "$root/etc/fstab"
 : > "$root/etc/machine-id"  # empty: a fresh id at each boot, and no first-boot presets
 
-units() { systemctl --root="$root" -q "$@"; }
+units() { chroot "$root" systemctl --root=/ -q "$@"; }
 units set-default multi-user.target
 units enable ssh.service
 for unit in ssh.socket nfs-server.service nfs-client.target remote-fs.target; do

@@ -1,5 +1,5 @@
 // Takes a count from port 0xe0 and runs that many turns of two instructions without an exit, over and
-// over: how fast is straight code, and how many conditional branches does the PMU see?
+// over: how fast is straight code?
 #include "guest.inc"
     .global _start
 _start:

@@ -1,5 +1,5 @@
 // Goes to ring 3, which asks for help by INT 0x80 and then touches memory that is not there: prints
-// the ring that called (3) on port 0xe0, and the address of the fault on port 0xe1.
+// the ring that called (3) on port 0xe0, the address of the fault and its error code on port 0xe1.
 #include "guest.inc"
     .global _start
 _start:
@@ -19,6 +19,8 @@ system_call:
 
 page_fault:
     movq    %cr2, %rax
+    outl    %eax, $0xe1
+    popq    %rax
     outl    %eax, $0xe1
     stop
 
