@@ -63,6 +63,7 @@ inline Failure fail(std::string what, std::string advice = {}) {
 #define FTVMM_JOIN(a, b) FTVMM_JOIN_(a, b)
 
 // FTVMM_ASSIGN(auto x, f()): x takes the value of the Result f(); its error is returned.
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration cannot stand in parentheses.
 #define FTVMM_ASSIGN(declaration, expression) \
     FTVMM_ASSIGN_(declaration, expression, FTVMM_JOIN(ftvmm_result_, __LINE__))
 #define FTVMM_ASSIGN_(declaration, expression, name)      \
@@ -71,3 +72,4 @@ inline Failure fail(std::string what, std::string advice = {}) {
         return ::ftvmm::Failure(std::move(name).error()); \
     }                                                     \
     declaration = std::move(*name)
+// NOLINTEND(bugprone-macro-parentheses)

@@ -44,8 +44,7 @@ class SpscQueue {
         const std::size_t head = head_.load(std::memory_order_relaxed);
         if (head == tail_.load(std::memory_order_acquire)) return std::nullopt;
         std::optional<T>& slot = slots_[head % slots_.size()];
-        std::optional<T> value = std::move(slot);
-        slot.reset();
+        std::optional<T> value = std::exchange(slot, std::nullopt);
         head_.store(head + 1, std::memory_order_release);
         return value;
     }

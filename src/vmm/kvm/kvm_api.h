@@ -11,6 +11,7 @@
 #ifdef __DECLARE_FLEX_ARRAY
 #undef __DECLARE_FLEX_ARRAY
 #endif
+// NOLINTNEXTLINE(bugprone-reserved-identifier): the kernel's own name.
 #define __DECLARE_FLEX_ARRAY(TYPE, NAME) TYPE NAME[0]
 
 #include <linux/kvm.h>
