@@ -16,6 +16,7 @@ class StrongId {
 
     [[nodiscard]] constexpr Rep value() const { return value_; }
 
+    // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes the 0 in <=> for a pointer.
     constexpr auto operator<=>(const StrongId&) const = default;
     [[nodiscard]] constexpr StrongId operator+(Rep offset) const {
         return StrongId(static_cast<Rep>(value_ + offset));
