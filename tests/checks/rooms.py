@@ -12,10 +12,11 @@ from pathlib import Path
 # The rooms that each room may include, besides itself.
 MAY_INCLUDE = {
     "base": [],
+    "config": ["base"],
     "vmm/memory": ["base"],
     "vmm/kvm": ["base", "vmm/memory"],
     "vmm/probe": ["base", "vmm/kvm", "vmm/memory"],
-    "cli": ["base", "vmm/kvm", "vmm/probe"],
+    "cli": ["base", "config", "vmm/kvm", "vmm/probe"],
 }
 
 # Headers that belong to few rooms, by what their name matches.
@@ -24,6 +25,7 @@ RESERVED = {
     r"(boost/asio|asio)(/|\.hpp)": ["node", "daemon", "cli", "vmm/host"],
     r"openssl/": ["cli"],
     r"nlohmann/|CLI/": ["cli", "daemon"],
+    r"toml\+\+/": ["config"],
 }
 # Single files that may include a reserved header although their room may not.
 RESERVED_FILES = [r"_driver\.(h|cpp)$", r"tls_channel\.(h|cpp)$", r"(^|/)beat\.(h|cpp)$"]
