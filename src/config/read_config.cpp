@@ -282,9 +282,9 @@ Checked<VmConfig> parse_config(std::string_view text, const std::string& file) {
         VmConfig config = ConfigReader(root, file, log).read();
         if (log.empty()) return config;
     } catch (const toml::parse_error& error) {
-        // The one way in which toml++ tells of bad syntax; its form without exceptions can run into
-        // an assertion of its own instead.
         log.add(place_of(error.source()), std::string(error.description()));
+    } catch (const std::invalid_argument& error) {
+        log.add(Place{}, error.what(), "look for brackets that have no partner");
     }
     return tl::unexpected(log.take());
 }

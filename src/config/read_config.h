@@ -10,7 +10,7 @@
 namespace ftvmm::config {
 
 // Larger files are refused: no VM needs as much, and a mistaken path may name a disk.
-inline constexpr std::size_t kMaxConfigBytes = 256 * 1024;
+inline constexpr std::size_t kMaxConfigBytes = std::size_t{256} * 1024;
 
 // `file` is the path that problems name; relative paths in `text` start at its folder. The file is
 // judged as a whole: after a syntax error that one alone is told, else every problem there is.

@@ -1,9 +1,24 @@
 // Reads TOML tables key by key and notes all that is wrong with them.
 #pragma once
 
-#include <toml++/toml.h>
+#include <stdexcept>
 
-#include <cstddef>
+namespace ftvmm::config {
+
+// Some bad files run toml++ 3.3 into its own assertions, "[[[" for one. They must end in a problem,
+// not in an abort, nor be taken for granted as NDEBUG would have it.
+constexpr void toml_assertion(bool holds) {
+    if (!holds) throw std::invalid_argument("this is not TOML");
+}
+
+}  // namespace ftvmm::config
+
+#pragma push_macro("NDEBUG")
+#undef NDEBUG
+#define TOML_ASSERT(expr) ::ftvmm::config::toml_assertion(static_cast<bool>(expr))
+#include <toml++/toml.h>
+#pragma pop_macro("NDEBUG")
+
 #include <cstdint>
 #include <optional>
 #include <string>

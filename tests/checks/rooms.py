@@ -14,6 +14,7 @@ MAY_INCLUDE = {
     "base": [],
     "config": ["base"],
     "vmm/memory": ["base"],
+    "vmm/host": ["base"],
     "vmm/kvm": ["base", "vmm/memory"],
     "vmm/probe": ["base", "vmm/kvm", "vmm/memory"],
     "cli": ["base", "config", "vmm/kvm", "vmm/probe"],
@@ -26,6 +27,7 @@ RESERVED = {
     r"openssl/": ["cli"],
     r"nlohmann/|CLI/": ["cli", "daemon"],
     r"toml\+\+/": ["config"],
+    r"liburing": ["vmm/host"],
 }
 # Single files that may include a reserved header although their room may not.
 RESERVED_FILES = [r"_driver\.(h|cpp)$", r"tls_channel\.(h|cpp)$", r"(^|/)beat\.(h|cpp)$"]

@@ -1,0 +1,36 @@
+// What is asked of a disk, and what came of it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/strong_id.h"
+#include "vmm/host/aligned_buffer.h"
+
+namespace ftvmm::host {
+
+// Chosen by whoever asks; comes back with the completion.
+using DiskRequestId = StrongId<struct DiskRequestIdTag>;
+
+enum class DiskOperation { kRead, kWrite, kFlush, kDiscard, kWriteZeroes };
+
+inline constexpr std::uint64_t kSectorBytes = 512;
+
+// `offset` and `length` are in bytes, whole sectors, and mean nothing to a flush. Reads and writes
+// move the first `length` bytes of `buffer`, which belongs to the engine until the completion.
+struct DiskRequest {
+    DiskRequestId id;
+    DiskOperation operation = DiskOperation::kRead;
+    std::uint64_t offset = 0;
+    std::uint64_t length = 0;
+    AlignedBuffer buffer;
+};
+
+// `error_number` is 0, or the errno: what part of the request was carried out is then unknown.
+struct DiskCompletion {
+    DiskRequestId id;
+    int error_number = 0;
+    AlignedBuffer buffer;  // The request's own.
+};
+
+}  // namespace ftvmm::host
