@@ -16,6 +16,7 @@ MAY_INCLUDE = {
     "vmm/memory": ["base"],
     "vmm/host": ["base"],
     "vmm/kvm": ["base", "vmm/memory"],
+    "vmm/boot": ["base", "vmm/memory"],
     "vmm/probe": ["base", "vmm/kvm", "vmm/memory"],
     "cli": ["base", "config", "vmm/kvm", "vmm/probe"],
 }
@@ -24,6 +25,7 @@ MAY_INCLUDE = {
 RESERVED = {
     r"linux/kvm\.h": ["vmm/kvm"],
     r"(boost/asio|asio)(/|\.hpp)": ["node", "daemon", "cli", "vmm/host"],
+    r"Zydis/|(zlib|lzma|lz4|zstd)\.h": ["vmm/boot"],
     r"openssl/": ["cli"],
     r"nlohmann/|CLI/": ["cli", "daemon"],
     r"toml\+\+/": ["config"],

@@ -17,10 +17,20 @@ Result<GuestMemory> GuestMemory::create(std::uint64_t size) {
     return GuestMemory(std::move(*mapping));
 }
 
+std::vector<RamBlock> GuestMemory::blocks() const {
+    const std::uint64_t low = std::min(size(), kLowRamEnd.value());
+    std::vector<RamBlock> blocks{{Gpa(0), bytes().first(low)}};
+    if (low < size()) blocks.push_back({kHighRamStart, bytes().subspan(low)});
+    return blocks;
+}
+
 std::span<std::byte> GuestMemory::find(Gpa address, std::uint64_t length) const {
-    const std::uint64_t start = address.value();
-    if (start > size() || length > size() - start) return {};
-    return bytes().subspan(start, length);
+    const std::uint64_t low = std::min(size(), kLowRamEnd.value());
+    const bool is_high = address >= kHighRamStart;
+    const auto block = is_high ? bytes().subspan(low) : bytes().first(low);
+    const std::uint64_t start = is_high ? address - kHighRamStart : address.value();
+    if (start > block.size() || length > block.size() - start) return {};
+    return block.subspan(start, length);
 }
 
 bool GuestMemory::write(Gpa address, std::span<const std::byte> source) const {

@@ -35,6 +35,29 @@ TEST_CASE("No address a guest can name reaches outside its memory") {
     CHECK(memory->find(Gpa(kSize - 1), 1)[0] == std::byte{0});
 }
 
+TEST_CASE("Memory beyond 3 GiB goes on at 4 GiB, and the hole between is no memory") {
+    const auto memory = GuestMemory::create(kLowRamEnd.value() + kSize);
+    REQUIRE(memory);
+    const auto blocks = memory->blocks();
+    REQUIRE(blocks.size() == 2);
+    CHECK(blocks[0].bytes.size() == kLowRamEnd.value());
+    CHECK(blocks[1].start == kHighRamStart);
+    CHECK(blocks[1].bytes.size() == kSize);
+    CHECK(memory->find(kLowRamEnd, 1).empty());
+    CHECK(memory->find(Gpa(kLowRamEnd.value() - 1), 1).size() == 1);
+    CHECK(memory->find(Gpa(kLowRamEnd.value() - 1), 2).empty());
+    CHECK(memory->find(Gpa(kHighRamStart.value() - 1), 2).empty());
+    CHECK(memory->find(kHighRamStart, kSize).data() == blocks[1].bytes.data());
+    CHECK(memory->find(kHighRamStart, kSize + 1).empty());
+}
+
+TEST_CASE("Memory of 3 GiB and less is one block") {
+    const auto memory = GuestMemory::create(kLowRamEnd.value());
+    REQUIRE(memory);
+    CHECK(memory->blocks().size() == 1);
+    CHECK(memory->find(kHighRamStart, 1).empty());
+}
+
 TEST_CASE("More memory than the host can ever give is an error with advice") {
     const auto memory = GuestMemory::create(std::uint64_t{1} << 60);
     REQUIRE_FALSE(memory);
