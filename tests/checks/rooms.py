@@ -17,6 +17,7 @@ MAY_INCLUDE = {
     "vmm/host": ["base"],
     "vmm/kvm": ["base", "vmm/memory"],
     "vmm/boot": ["base", "vmm/memory"],
+    "vmm/dev": ["base", "vmm/memory"],
     "vmm/probe": ["base", "vmm/kvm", "vmm/memory"],
     "cli": ["base", "config", "vmm/kvm", "vmm/probe"],
 }
