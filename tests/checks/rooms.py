@@ -18,6 +18,8 @@ MAY_INCLUDE = {
     "vmm/kvm": ["base", "vmm/memory"],
     "vmm/boot": ["base", "vmm/memory"],
     "vmm/dev": ["base", "vmm/memory"],
+    "vmm/pci": ["base", "vmm/memory"],
+    "vmm/virtio": ["base", "vmm/memory", "vmm/pci"],
     "vmm/probe": ["base", "vmm/kvm", "vmm/memory"],
     "cli": ["base", "config", "vmm/kvm", "vmm/probe"],
 }
