@@ -29,10 +29,18 @@ bool is_queue_size(std::uint16_t size) {
     return std::has_single_bit(size) && size <= kMaxQueueSize;
 }
 
-bool is_aligned(const Queue::State& state) {
-    return state.descriptors.value() % kDescriptorAlignment == 0 &&
-           state.available.value() % kAvailableAlignment == 0 &&
-           state.used.value() % kUsedAlignment == 0;
+// Whether a ring may lie here: aligned, and with its end at no lower an address than its start.
+bool is_place(Gpa address, std::uint64_t alignment, std::uint64_t bytes) {
+    return address.value() % alignment == 0 && address + bytes >= address;
+}
+
+// Both rings have the other side's event index behind their entries.
+bool has_places(const Queue::State& state) {
+    return is_place(state.descriptors, kDescriptorAlignment,
+                    std::uint64_t{kDescriptorBytes} * state.size) &&
+           is_place(state.available, kAvailableAlignment,
+                    kRingHeader + std::uint64_t{2} * state.size + 2) &&
+           is_place(state.used, kUsedAlignment, kRingHeader + kUsedEntryBytes * state.size + 2);
 }
 
 std::uint16_t distance(std::uint16_t from, std::uint16_t to) {
@@ -56,8 +64,8 @@ struct Queue::Descriptor {
 
 Result<Queue> Queue::from_state(const State& state) {
     if (!is_queue_size(state.size)) return fail("a virtqueue's size is not a power of two to 256");
-    if (state.enabled && !state.broken && !is_aligned(state)) {
-        return fail("a virtqueue's rings are not aligned");
+    if (state.enabled && !state.broken && !has_places(state)) {
+        return fail("a virtqueue's rings are not aligned or wrap");
     }
     Queue queue;
     queue.state_ = state;
@@ -72,7 +80,7 @@ void Queue::enable(const QueueFeatures& features) {
     if (state_.enabled) return;
     state_.enabled = true;
     state_.features = features;
-    if (!is_aligned(state_)) mark_broken();
+    if (!has_places(state_)) mark_broken();
 }
 
 std::optional<std::uint16_t> Queue::read_u16(const Dma& dma, Gpa address) {

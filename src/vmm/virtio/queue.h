@@ -59,7 +59,8 @@ class Queue {
     void set_descriptors(Gpa address) { state_.descriptors = address; }
     void set_available(Gpa address) { state_.available = address; }
     void set_used(Gpa address) { state_.used = address; }
-    // Starts the queue; rings that are not aligned as virtio wants break it.
+    // Starts the queue; rings that are not aligned as virtio wants, or that wrap around the end of
+    // the address space, break it.
     void enable(const QueueFeatures& features);
     void reset() { state_ = {}; }
 

@@ -298,13 +298,15 @@ void Transport::write_driver_features(std::uint32_t value) {
     driver_features_ = with_half(driver_features_, driver_feature_select_ == 1, value);
 }
 
+bool Transport::is_acceptable(std::uint64_t features) const {
+    return (features & ~offered_) == 0 && (features & feature::kVersion1) != 0;
+}
+
 // The driver sets bits one after another and clears them by a reset alone. It learns that its
 // features were refused by finding FEATURES_OK still clear.
 void Transport::write_status(std::uint8_t value) {
     if (value == 0) return reset();
-    const bool acceptable =
-        (driver_features_ & ~offered_) == 0 && (driver_features_ & feature::kVersion1) != 0;
-    if (!acceptable) value &= static_cast<std::uint8_t>(~status::kFeaturesOk);
+    if (!is_acceptable(driver_features_)) value &= static_cast<std::uint8_t>(~status::kFeaturesOk);
     status_ |= static_cast<std::uint8_t>(value & kDriverStatusBits);
     if ((status_ & status::kFeaturesOk) == 0) {
         status_ &= static_cast<std::uint8_t>(~status::kDriverOk);
@@ -400,8 +402,10 @@ Result<void> Transport::restore(const State& state) {
         return fail("a virtio vector is not in the MSI-X table");
     }
     const bool features_ok = (state.status & status::kFeaturesOk) != 0;
+    const bool driver_ok = (state.status & status::kDriverOk) != 0;
     if ((state.status & ~(kDriverStatusBits | status::kNeedsReset)) != 0 ||
-        (state.isr & ~kIsrBits) != 0 || (features_ok && (state.driver_features & ~offered_) != 0)) {
+        (state.isr & ~kIsrBits) != 0 || (features_ok && !is_acceptable(state.driver_features)) ||
+        (driver_ok && !features_ok)) {
         return fail("the virtio state has bits that no device sets");
     }
     std::vector<Queue> queues;
@@ -409,8 +413,13 @@ Result<void> Transport::restore(const State& state) {
         FTVMM_ASSIGN(Queue restored, Queue::from_state(queue));
         queues.push_back(restored);
     }
-    FTVMM_TRY(config_.restore(state.config));
-    FTVMM_TRY(msix_.restore(state.msix));
+    // Nothing is taken over before all of it is known to be good.
+    pci::ConfigSpace config = config_;
+    pci::Msix msix = msix_;
+    FTVMM_TRY(config.restore(state.config));
+    FTVMM_TRY(msix.restore(state.msix));
+    config_ = config;
+    msix_ = std::move(msix);
     queues_ = std::move(queues);
     queue_vectors_ = state.queue_vectors;
     device_config_ = state.device_config;

@@ -124,6 +124,7 @@ class Transport : public pci::Function {
     // Changes it afterwards: the driver sees a new generation and is interrupted.
     [[nodiscard]] Interrupts change_config(std::size_t offset, std::span<const std::byte> bytes);
 
+    // Takes over `state`; on an error nothing has changed.
     [[nodiscard]] Result<void> restore(const State& state);
 
   private:
@@ -131,6 +132,7 @@ class Transport : public pci::Function {
     void add_capability(std::uint8_t type, std::uint8_t bar, std::uint32_t offset,
                         std::uint32_t length, std::span<const std::byte> more = {});
     void reset();
+    [[nodiscard]] bool is_acceptable(std::uint64_t features) const;
     void write_status(std::uint8_t value);
     [[nodiscard]] std::uint64_t read_common(std::uint32_t offset, std::uint8_t size) const;
     void write_common(std::uint32_t offset, std::uint8_t size, std::uint64_t value);
