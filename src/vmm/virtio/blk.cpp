@@ -1,0 +1,269 @@
+#include "vmm/virtio/blk.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "vmm/pci/little_endian.h"
+
+namespace ftvmm::virtio {
+namespace {
+
+// Types of request (virtio 1.2, 5.2.6).
+constexpr std::uint32_t kIn = 0;
+constexpr std::uint32_t kOut = 1;
+constexpr std::uint32_t kFlush = 4;
+constexpr std::uint32_t kGetId = 8;
+constexpr std::uint32_t kDiscard = 11;
+constexpr std::uint32_t kWriteZeroes = 13;
+// The status byte.
+constexpr std::uint8_t kOk = 0;
+constexpr std::uint8_t kIoError = 1;
+constexpr std::uint8_t kUnsupported = 2;
+
+constexpr std::uint64_t kHeaderBytes = 16;
+// A range to discard or zero: sector, number of sectors, flags.
+constexpr std::uint64_t kZeroBytes = 16;
+constexpr std::uint32_t kUnmap = 1;
+// Discards of whole pages are what a sparse file can forget.
+constexpr std::uint32_t kDiscardAlignment = 8;
+
+// Device configuration (virtio 1.2, 5.2.4).
+constexpr std::size_t kCapacity = 0;
+constexpr std::size_t kSizeMax = 8;
+constexpr std::size_t kSegMax = 12;
+constexpr std::size_t kBlkSize = 20;
+constexpr std::size_t kMaxDiscardSectors = 36;
+constexpr std::size_t kMaxDiscardSegments = 40;
+constexpr std::size_t kDiscardSectorAlignment = 44;
+constexpr std::size_t kMaxWriteZeroesSectors = 48;
+constexpr std::size_t kMaxWriteZeroesSegments = 52;
+constexpr std::uint16_t kConfigBytes = 60;
+
+DeviceType device_type(const BlkConfig& config) {
+    const std::uint64_t by_mode = config.read_only
+                                      ? blk_feature::kReadOnly
+                                      : blk_feature::kDiscard | blk_feature::kWriteZeroes;
+    return {.id = 2,
+            .class_code = 0x01'8000,
+            .features = by_mode | blk_feature::kFlush | blk_feature::kSegMax |
+                        blk_feature::kSizeMax | blk_feature::kBlkSize,
+            .queues = 1,
+            .config_bytes = kConfigBytes};
+}
+
+bool has_data(BlkRequest::Kind kind) {
+    return kind == BlkRequest::Kind::kRead || kind == BlkRequest::Kind::kWrite;
+}
+
+}  // namespace
+
+struct Blk::Header {
+    std::uint32_t type = 0;
+    std::uint64_t sector = 0;
+};
+
+Blk::Blk(const BlkConfig& config) : Transport(device_type(config)), config_(config) {
+    const auto bytes = device_config();
+    pci::store_at(bytes, kCapacity, config.sectors);
+    pci::store_at(bytes, kSizeMax, kMaxSegmentBytes);
+    pci::store_at(bytes, kSegMax, kMaxSegments);
+    pci::store_at(bytes, kBlkSize, kSectorBytes);
+    if (config.read_only) return;
+    pci::store_at(bytes, kMaxDiscardSectors, kMaxZeroSectors);
+    pci::store_at(bytes, kMaxDiscardSegments, std::uint32_t{1});
+    pci::store_at(bytes, kDiscardSectorAlignment, kDiscardAlignment);
+    pci::store_at(bytes, kMaxWriteZeroesSectors, kMaxZeroSectors);
+    pci::store_at(bytes, kMaxWriteZeroesSegments, std::uint32_t{1});
+}
+
+Result<Blk> Blk::from_state(const BlkConfig& config, const State& state) {
+    Blk blk(config);
+    const auto fresh = blk.transport_state().device_config;
+    FTVMM_TRY(blk.restore(state.transport));
+    if (state.transport.device_config != fresh) return fail("the disk is another one");
+    const bool driver_ok = (state.transport.status & status::kDriverOk) != 0;
+    const Queue::State& queue = state.transport.queues[0];
+    if (state.in_flight.size() > queue.size ||
+        (!state.in_flight.empty() && !(driver_ok && queue.enabled))) {
+        return fail("the disk has requests in flight that it cannot have");
+    }
+    std::uint64_t lowest = 0;
+    for (const InFlight& in_flight : state.in_flight) {
+        FTVMM_TRY(blk.check(in_flight));
+        const std::uint64_t id = in_flight.request.id;
+        if (id < lowest || id >= state.next_id || in_flight.head >= queue.size) {
+            return fail("a request in flight has a number that none can have");
+        }
+        lowest = id + 1;
+    }
+    blk.in_flight_ = state.in_flight;
+    blk.next_id_ = state.next_id;
+    return blk;
+}
+
+Result<void> Blk::check(const InFlight& in_flight) const {
+    const BlkRequest& request = in_flight.request;
+    const bool is_write = request.kind == BlkRequest::Kind::kWrite;
+    const std::uint64_t most =
+        has_data(request.kind) ? kMaxBlkBytes : std::uint64_t{kMaxZeroSectors} * kSectorBytes;
+    const bool is_sized =
+        request.kind == BlkRequest::Kind::kFlush
+            ? request.length == 0 && request.sector == 0
+            : request.length <= most && is_in_range(request.sector, request.length);
+    if (request.kind > BlkRequest::Kind::kWriteZeroes || !is_sized ||
+        request.data.size() != (is_write ? request.length : 0) ||
+        (config_.read_only && request.kind != BlkRequest::Kind::kRead &&
+         request.kind != BlkRequest::Kind::kFlush)) {
+        return fail("a request in flight is none that the disk takes");
+    }
+    const std::uint64_t room = total_length(in_flight.writable);
+    if (room == 0 || in_flight.writable.size() > kMaxQueueSize ||
+        in_flight.writable.back().length == 0 ||
+        (request.kind == BlkRequest::Kind::kRead && room != request.length + 1)) {
+        return fail("a request in flight has no room for its answer");
+    }
+    return {};
+}
+
+bool Blk::is_in_range(std::uint64_t sector, std::uint64_t length) const {
+    const std::uint64_t count = length / kSectorBytes;
+    return length != 0 && length % kSectorBytes == 0 && count <= config_.sectors &&
+           sector <= config_.sectors - count;
+}
+
+Blk::Work Blk::notify(Dma& dma, std::uint16_t index) {
+    Work work;
+    if (!may_work(index)) return work;
+    while (const auto chain = queue(index).pop(dma)) {
+        if (auto request = take(dma, *chain)) work.requests.push_back(std::move(*request));
+    }
+    queue(index).want_notification(dma);
+    finish(dma, index, work.interrupts);
+    return work;
+}
+
+std::optional<BlkRequest> Blk::take(Dma& dma, const Chain& chain) {
+    const auto bytes = gather(dma, chain.readable, kHeaderBytes);
+    if (bytes.size() < kHeaderBytes || chain.writable.empty() ||
+        in_flight_.size() >= queue(0).state().size) {
+        queue(0).mark_broken();
+        return std::nullopt;
+    }
+    const Header header{pci::load_at<std::uint32_t>(bytes, 0),
+                        pci::load_at<std::uint64_t>(bytes, 8)};
+    const auto took = [this](std::uint64_t bit) { return (negotiated() & bit) != 0; };
+    if (header.type == kIn || header.type == kOut) return take_data(dma, chain, header);
+    if (header.type == kFlush && took(blk_feature::kFlush)) {
+        BlkRequest request;
+        request.kind = BlkRequest::Kind::kFlush;
+        return start(chain, std::move(request));
+    }
+    if ((header.type == kDiscard && took(blk_feature::kDiscard)) ||
+        (header.type == kWriteZeroes && took(blk_feature::kWriteZeroes))) {
+        return take_zeroes(dma, chain, header);
+    }
+    if (header.type == kGetId) {
+        answer_id(dma, chain);
+    } else {
+        answer(dma, chain.head, chain.writable, kUnsupported);
+    }
+    return std::nullopt;
+}
+
+std::optional<BlkRequest> Blk::take_data(Dma& dma, const Chain& chain, const Header& header) {
+    const bool is_write = header.type == kOut;
+    BlkRequest request;
+    request.kind = is_write ? BlkRequest::Kind::kWrite : BlkRequest::Kind::kRead;
+    request.sector = header.sector;
+    request.length =
+        is_write ? total_length(chain.readable) - kHeaderBytes : total_length(chain.writable) - 1;
+    if (request.length > kMaxBlkBytes || !is_in_range(request.sector, request.length) ||
+        (is_write && config_.read_only)) {
+        answer(dma, chain.head, chain.writable, kIoError);
+        return std::nullopt;
+    }
+    if (is_write) {
+        request.data = gather(dma, chain.readable, kHeaderBytes + request.length);
+        request.data.erase(request.data.begin(), request.data.begin() + kHeaderBytes);
+    }
+    return start(chain, std::move(request));
+}
+
+// One range to a request: the configuration says so.
+std::optional<BlkRequest> Blk::take_zeroes(Dma& dma, const Chain& chain, const Header& header) {
+    const auto bytes = gather(dma, chain.readable, kHeaderBytes + kZeroBytes);
+    if (total_length(chain.readable) != kHeaderBytes + kZeroBytes) {
+        answer(dma, chain.head, chain.writable, kIoError);
+        return std::nullopt;
+    }
+    const bool is_discard = header.type == kDiscard;
+    // Zeroes may be unmapped or not, as the disk likes; a discard has no flags
+    // (virtio 1.2, 5.2.6.2).
+    const auto flags = pci::load_at<std::uint32_t>(bytes, kHeaderBytes + 12);
+    if ((flags & ~(is_discard ? 0U : kUnmap)) != 0) {
+        answer(dma, chain.head, chain.writable, kUnsupported);
+        return std::nullopt;
+    }
+    BlkRequest request;
+    request.kind = is_discard ? BlkRequest::Kind::kDiscard : BlkRequest::Kind::kWriteZeroes;
+    request.sector = pci::load_at<std::uint64_t>(bytes, kHeaderBytes);
+    const auto count = pci::load_at<std::uint32_t>(bytes, kHeaderBytes + 8);
+    request.length = std::uint64_t{count} * kSectorBytes;
+    if (count > kMaxZeroSectors || !is_in_range(request.sector, request.length)) {
+        answer(dma, chain.head, chain.writable, kIoError);
+        return std::nullopt;
+    }
+    return start(chain, std::move(request));
+}
+
+std::optional<BlkRequest> Blk::start(const Chain& chain, BlkRequest request) {
+    request.id = next_id_++;
+    in_flight_.push_back({request, chain.head, chain.writable});
+    return request;
+}
+
+void Blk::answer_id(Dma& dma, const Chain& chain) {
+    if (total_length(chain.writable) != kBlkIdBytes + 1) {
+        answer(dma, chain.head, chain.writable, kIoError);
+        return;
+    }
+    std::array<std::byte, kBlkIdBytes> id{};
+    std::ranges::transform(config_.id.substr(0, kBlkIdBytes), id.begin(),
+                           [](char letter) { return static_cast<std::byte>(letter); });
+    answer(dma, chain.head, chain.writable, kOk, id);
+}
+
+// The status is the chain's last byte. The used length counts bytes from the front that were all
+// written (virtio 1.2, 2.7.8.2): 0 where the status alone was, behind data that was not.
+void Blk::answer(Dma& dma, std::uint16_t head, std::span<const Range> writable, std::uint8_t status,
+                 std::span<const std::byte> data) {
+    const std::uint64_t room = total_length(writable);
+    (void)scatter(dma, writable, 0, data);
+    const std::array last{static_cast<std::byte>(status)};
+    (void)scatter(dma, writable, room - 1, last);
+    const bool is_whole = data.size() + 1 == room;
+    queue(0).push_used(dma, head, static_cast<std::uint32_t>(is_whole ? room : data.size()));
+}
+
+Interrupts Blk::complete(Dma& dma, std::uint64_t id, bool ok, std::span<const std::byte> data) {
+    const auto found = std::ranges::find(
+        in_flight_, id, [](const InFlight& in_flight) { return in_flight.request.id; });
+    if (found == in_flight_.end()) return {};
+    const InFlight done = std::move(*found);
+    in_flight_.erase(found);
+    Interrupts interrupts;
+    // With a broken queue, or without bus mastering, the answer has nowhere to go.
+    if (!may_work(0)) return interrupts;
+    if (done.request.kind != BlkRequest::Kind::kRead) {
+        answer(dma, done.head, done.writable, ok ? kOk : kIoError);
+    } else if (ok && data.size() == done.request.length) {
+        answer(dma, done.head, done.writable, kOk, data);
+    } else {
+        answer(dma, done.head, done.writable, kIoError);
+    }
+    finish(dma, 0, interrupts);
+    return interrupts;
+}
+
+}  // namespace ftvmm::virtio

@@ -1,0 +1,123 @@
+// virtio-blk, from the guest's side (virtio 1.2, 5.2). The disk itself is the machine's.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "vmm/virtio/dma.h"
+#include "vmm/virtio/transport.h"
+
+namespace ftvmm::virtio {
+
+inline constexpr std::uint32_t kSectorBytes = 512;
+// The data of one request, so that its copy stays small. Linux keeps to it: kMaxSegments pieces of
+// kMaxSegmentBytes are less.
+inline constexpr std::uint64_t kMaxBlkBytes = std::uint64_t{1} << 20U;
+inline constexpr std::uint32_t kMaxSegmentBytes = 4096;
+// The longest chain, less the header and the status.
+inline constexpr std::uint32_t kMaxSegments = kMaxQueueSize - 2;
+// One discard or write of zeroes, which carry no data: 1 GiB.
+inline constexpr std::uint32_t kMaxZeroSectors = 1U << 21U;
+inline constexpr std::size_t kBlkIdBytes = 20;
+
+namespace blk_feature {
+inline constexpr std::uint64_t kSizeMax = std::uint64_t{1} << 1U;
+inline constexpr std::uint64_t kSegMax = std::uint64_t{1} << 2U;
+inline constexpr std::uint64_t kReadOnly = std::uint64_t{1} << 5U;
+inline constexpr std::uint64_t kBlkSize = std::uint64_t{1} << 6U;
+inline constexpr std::uint64_t kFlush = std::uint64_t{1} << 9U;
+inline constexpr std::uint64_t kDiscard = std::uint64_t{1} << 13U;
+inline constexpr std::uint64_t kWriteZeroes = std::uint64_t{1} << 14U;
+}  // namespace blk_feature
+
+struct BlkConfig {
+    std::uint64_t sectors = 0;  // The capacity.
+    bool read_only = false;
+    std::string id;  // What GET_ID answers; cut at 20 bytes.
+};
+
+// What the guest asks of the disk.
+struct BlkRequest {
+    enum class Kind : std::uint8_t { kRead, kWrite, kFlush, kDiscard, kWriteZeroes };
+
+    std::uint64_t id = 0;  // Never used twice, not even after a reset.
+    Kind kind = Kind::kRead;
+    std::uint64_t sector = 0;     // The range lies within the capacity; 0 for a flush.
+    std::uint64_t length = 0;     // In bytes, a multiple of 512; 0 for a flush alone.
+    std::vector<std::byte> data;  // `length` bytes for a write, else none.
+    bool operator==(const BlkRequest&) const = default;
+};
+
+// notify() turns chains into requests; the machine carries them out in any order and gives each
+// result to complete(). A flush covers the writes that were complete when it was asked for. A
+// request goes
+//
+//   chain -> in flight      notify()
+//   chain -> answered       notify(), where the disk is not needed: GET_ID, and what is refused
+//   in flight -> answered   complete()
+//   in flight -> forgotten  the driver resets the device
+//
+// Requests that make no sense are answered with IOERR or, where the type or a flag is unknown,
+// UNSUPP. A chain without a header or a place for the status breaks the queue, and so do more
+// requests in flight than the queue has entries. Owned by the machine; one thread.
+class Blk final : public Transport {
+  public:
+    struct InFlight {
+        BlkRequest request;
+        std::uint16_t head = 0;
+        std::vector<Range> writable;  // The data of a read, then one byte of status.
+        bool operator==(const InFlight&) const = default;
+    };
+    struct State {
+        Transport::State transport;
+        std::vector<InFlight> in_flight;  // Oldest first.
+        std::uint64_t next_id = 0;
+        bool operator==(const State&) const = default;
+    };
+    struct Work {
+        std::vector<BlkRequest> requests;  // In the driver's order.
+        Interrupts interrupts;
+    };
+
+    explicit Blk(const BlkConfig& config);
+    // `config` is that of the device the state is from. The machine then carries out again all that
+    // is in flight.
+    static Result<Blk> from_state(const BlkConfig& config, const State& state);
+    [[nodiscard]] State state() const { return {transport_state(), in_flight_, next_id_}; }
+    [[nodiscard]] const std::vector<InFlight>& in_flight() const { return in_flight_; }
+
+    // Takes all that the driver has made available; call it when queue `index` was rung.
+    [[nodiscard]] Work notify(Dma& dma, std::uint16_t index);
+    // The result of request `id`; `data` is what a read found, and of another length it counts as
+    // not `ok`. An `id` that is not in flight does nothing.
+    [[nodiscard]] Interrupts complete(Dma& dma, std::uint64_t id, bool ok,
+                                      std::span<const std::byte> data = {});
+
+  private:
+    struct Header;
+
+    void on_reset() override { in_flight_.clear(); }
+    [[nodiscard]] Result<void> check(const InFlight& in_flight) const;
+    // What to do with one chain: its request, if the disk is needed.
+    [[nodiscard]] std::optional<BlkRequest> take(Dma& dma, const Chain& chain);
+    [[nodiscard]] std::optional<BlkRequest> take_data(Dma& dma, const Chain& chain,
+                                                      const Header& header);
+    [[nodiscard]] std::optional<BlkRequest> take_zeroes(Dma& dma, const Chain& chain,
+                                                        const Header& header);
+    [[nodiscard]] std::optional<BlkRequest> start(const Chain& chain, BlkRequest request);
+    void answer_id(Dma& dma, const Chain& chain);
+    void answer(Dma& dma, std::uint16_t head, std::span<const Range> writable, std::uint8_t status,
+                std::span<const std::byte> data = {});
+    [[nodiscard]] bool is_in_range(std::uint64_t sector, std::uint64_t length) const;
+
+    BlkConfig config_;
+    std::vector<InFlight> in_flight_;
+    std::uint64_t next_id_ = 0;
+};
+
+}  // namespace ftvmm::virtio
