@@ -39,6 +39,13 @@ Result<void> plug_in(const std::string& tap, const std::string& bridge) {
     if (!control.valid()) return Failure(Error::from_errno(errno, "socket"));
     const std::string what = "tap " + tap + " on bridge " + bridge;
 
+    // Unplugging what is not plugged in changes nothing, and tells a bridge from other interfaces.
+    ifreq probe = request_for(bridge);
+    probe.ifr_ifindex = static_cast<int>(::if_nametoindex(tap.c_str()));
+    if (::ioctl(control.get(), SIOCBRDELIF, &probe) != 0 && errno == EOPNOTSUPP) {
+        return fail(bridge + " is not a bridge", "name a bridge");
+    }
+
     // A port with a smaller MTU would make the whole bridge's smaller.
     ifreq mtu = request_for(bridge);
     if (::ioctl(control.get(), SIOCGIFMTU, &mtu) != 0) return failure(errno, what);
@@ -48,10 +55,7 @@ Result<void> plug_in(const std::string& tap, const std::string& bridge) {
 
     ifreq port = request_for(bridge);
     port.ifr_ifindex = static_cast<int>(::if_nametoindex(tap.c_str()));
-    if (::ioctl(control.get(), SIOCBRADDIF, &port) != 0) {
-        if (errno == EOPNOTSUPP) return fail(bridge + " is not a bridge", "name a bridge");
-        return failure(errno, what);
-    }
+    if (::ioctl(control.get(), SIOCBRADDIF, &port) != 0) return failure(errno, what);
     ifreq flags = request_for(tap);
     if (::ioctl(control.get(), SIOCGIFFLAGS, &flags) != 0) return failure(errno, what);
     flags.ifr_flags = static_cast<short>(flags.ifr_flags | IFF_UP);
