@@ -52,7 +52,7 @@ struct Fixture {
     Driver driver{memory, blk};
     DriverQueue queue;
 
-    explicit Fixture(BlkConfig config = {kSectors, false, "ftvmm-disk"},
+    explicit Fixture(const BlkConfig& config = {kSectors, false, "ftvmm-disk"},
                      std::uint64_t features = kAll | kZeroing)
         : blk(config), queue(driver.start(features, kBase, kQueueSize)) {}
 
