@@ -125,7 +125,7 @@ void restart(Channel& channel, std::uint64_t tick) {
 void load(Channel& channel, std::uint16_t count, std::uint64_t tick) {
     channel.reload = count;
     channel.loaded = true;
-    // A triggered run goes on; the new count is for the next trigger. Keeping it simple, it ends.
+    // A new count ends a triggered run (modes 1 and 5) and waits for the next trigger.
     channel.triggered = false;
     restart(channel, tick);
 }

@@ -20,8 +20,8 @@ namespace ftvmm::dev {
 // written. Channel 0's OUT is line 0 of the 8259: advance() tells that it has risen, and however
 // often it rose since the last call is one. Channels 0 and 1 always have their gate high.
 //
-// Left out: a count written to a running channel in mode 2 or 3 starts at once, not with the next
-// period; the speaker.
+// Left out: a count written to a running channel takes effect at once, not with the next period
+// (modes 2 and 3) or trigger (1 and 5); the speaker.
 //
 // Owned by the machine, used by the vCPU's thread alone.
 class Pit8254 {
