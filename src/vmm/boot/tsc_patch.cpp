@@ -87,11 +87,12 @@ PatchedSection patch_section(const Decoder& decoder, const ElfSection& section,
         const auto rest = code.subspan(offset);
         const auto instruction = decoder.decode(rest);
         if (instruction.kind == Kind::kRdtsc) {
-            std::ranges::copy(kMovEaxEax, rest.begin() + (instruction.bytes - kMovEaxEax.size()));
+            std::ranges::copy(kMovEaxEax,
+                              rest.subspan(instruction.bytes - kMovEaxEax.size()).begin());
             ++report.rdtsc;
         } else if (instruction.kind == Kind::kRdtscp) {
             std::ranges::copy(kMovEaxEaxNop,
-                              rest.begin() + (instruction.bytes - kMovEaxEaxNop.size()));
+                              rest.subspan(instruction.bytes - kMovEaxEaxNop.size()).begin());
             ++report.rdtscp;
         } else if (instruction.bytes == 0) {
             ++report.undecoded_bytes;
