@@ -85,6 +85,8 @@ class Transport : public pci::Function {
         bool operator==(const State&) const = default;
     };
 
+    ~Transport() override = default;
+
     [[nodiscard]] const pci::ConfigSpace& config() const final { return config_; }
     void set_bar_address(std::uint8_t index, std::uint32_t address) final;
     [[nodiscard]] std::uint32_t read_config(std::uint16_t offset, std::uint8_t size) final;

@@ -149,10 +149,11 @@ Bytes make_bzimage(const Bytes& payload) {
 }
 
 // nop, rdtsc, mov $0x310f,%eax, rdtscp, ret
-const Bytes kCode = code_bytes({0x90, 0x0f, 0x31, 0xb8, 0x0f, 0x31, 0, 0, 0x0f, 0x01, 0xf9, 0xc3});
+const Bytes sample_code =
+    code_bytes({0x90, 0x0f, 0x31, 0xb8, 0x0f, 0x31, 0, 0, 0x0f, 0x01, 0xf9, 0xc3});
 
 TEST_CASE("A kernel is unpacked from each compression that distributions use") {
-    const Bytes elf = make_elf(kCode);
+    const Bytes elf = make_elf(sample_code);
     for (const auto pack : {pack_gzip, pack_xz, pack_lz4, pack_zstd}) {
         const auto kernel = read_kernel(make_bzimage(pack(elf)));
         REQUIRE(kernel);
@@ -163,7 +164,7 @@ TEST_CASE("A kernel is unpacked from each compression that distributions use") {
 }
 
 TEST_CASE("A kernel cut off at any length is refused, whatever its compression") {
-    const Bytes elf = make_elf(kCode);
+    const Bytes elf = make_elf(sample_code);
     for (const auto pack : {pack_gzip, pack_xz, pack_lz4, pack_zstd}) {
         const Bytes file = make_bzimage(pack(elf));
         for (std::size_t length = 0; length < file.size(); ++length)
@@ -174,7 +175,7 @@ TEST_CASE("A kernel cut off at any length is refused, whatever its compression")
 }
 
 TEST_CASE("A payload that names a monstrous size is refused before it is unpacked") {
-    Bytes packed = pack_zstd(make_elf(kCode));
+    Bytes packed = pack_zstd(make_elf(sample_code));
     put(packed, packed.size() - 4, std::uint32_t{0xffffffff});
     const auto kernel = read_kernel(make_bzimage(packed));
     REQUIRE_FALSE(kernel);
@@ -182,20 +183,21 @@ TEST_CASE("A payload that names a monstrous size is refused before it is unpacke
 }
 
 TEST_CASE("A kernel is copied to its physical address and what follows it is zeroed") {
-    const auto kernel = read_kernel(make_elf(kCode));
+    const auto kernel = read_kernel(make_elf(sample_code));
     REQUIRE(kernel);
     const auto memory = GuestMemory::create(16 << 20);
     REQUIRE(memory);
-    memory->find(Gpa(kPhysical + kCode.size()), 1)[0] = std::byte{7};
+    memory->find(Gpa(kPhysical + sample_code.size()), 1)[0] = std::byte{7};
     const auto loaded = load_kernel(*kernel, *memory);
     REQUIRE(loaded);
     CHECK(loaded->end == Gpa(kPhysical + kMemoryBytes));
-    CHECK(std::memcmp(memory->find(Gpa(kPhysical), 1).data(), kCode.data(), kCode.size()) == 0);
-    CHECK(memory->find(Gpa(kPhysical + kCode.size()), 1)[0] == std::byte{0});
+    CHECK(std::memcmp(memory->find(Gpa(kPhysical), 1).data(), sample_code.data(),
+                      sample_code.size()) == 0);
+    CHECK(memory->find(Gpa(kPhysical + sample_code.size()), 1)[0] == std::byte{0});
 }
 
 TEST_CASE("A kernel that does not fit the guest's memory is an error with advice") {
-    const auto kernel = read_kernel(make_elf(kCode));
+    const auto kernel = read_kernel(make_elf(sample_code));
     const auto memory = GuestMemory::create(2 << 20);
     REQUIRE((kernel && memory));
     const auto loaded = load_kernel(*kernel, *memory);
@@ -205,7 +207,7 @@ TEST_CASE("A kernel that does not fit the guest's memory is an error with advice
 
 TEST_CASE(
     "Every section's RDTSC and RDTSCP are replaced, and an immediate that looks alike stays") {
-    auto kernel = read_kernel(make_elf(kCode, true, 8));
+    auto kernel = read_kernel(make_elf(sample_code, true, 8));
     REQUIRE(kernel);
     const auto report = patch_tsc(kernel->bytes, kernel->elf);
     REQUIRE(report);
@@ -222,7 +224,7 @@ TEST_CASE(
 }
 
 TEST_CASE("A kernel without section headers, or full of what is no code, is not patched") {
-    auto bare = read_kernel(make_elf(kCode, false));
+    auto bare = read_kernel(make_elf(sample_code, false));
     REQUIRE(bare);
     CHECK_THAT(patch_tsc(bare->bytes, bare->elf).error().what(),
                Catch::Contains("section headers"));
