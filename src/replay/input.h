@@ -1,0 +1,57 @@
+// Everything that reaches the guest from outside. There is no other way in.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <variant>
+
+#include "base/clock.h"
+
+namespace ftvmm::replay {
+
+namespace input {
+
+// Guest time is now `now`: it never falls. Timers that are due expire.
+struct Time {
+    GuestTime now;
+};
+// The time of day, once, at power-on.
+struct WallClock {
+    std::chrono::sys_seconds at;
+};
+// Typed into the console.
+struct ConsoleBytes {
+    std::span<const std::byte> bytes;
+};
+// A frame for card `nic`, the 12-byte virtio_net_hdr of its host first.
+struct Packet {
+    std::uint32_t nic = 0;
+    std::span<const std::byte> frame;
+};
+// The end of output::DiskRequest `id` of disk `disk`; `data` is what a read found.
+struct DiskCompletion {
+    std::uint32_t disk = 0;
+    std::uint64_t id = 0;
+    bool ok = false;
+    std::span<const std::byte> data;
+};
+// The answer to output::EntropyRequest `id`.
+struct Entropy {
+    std::uint64_t id = 0;
+    std::span<const std::byte> bytes;
+};
+// Somebody asks the guest to shut down.
+struct PowerButton {};
+
+}  // namespace input
+
+// Views: what they point to outlives the call that they are given to, and no more.
+using Input = std::variant<input::Time, input::WallClock, input::ConsoleBytes, input::Packet,
+                           input::DiskCompletion, input::Entropy, input::PowerButton>;
+
+// One word for people: "packet".
+[[nodiscard]] const char* name_of(const Input& input);
+
+}  // namespace ftvmm::replay
