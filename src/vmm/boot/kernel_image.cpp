@@ -14,6 +14,9 @@ namespace ftvmm::boot {
 namespace {
 
 constexpr std::uint64_t kSetupHeaderOffset = 0x1f1;
+constexpr std::uint64_t kJumpLengthOffset = 0x201;
+constexpr std::uint64_t kOldestHeaderEnd = 0x268;  // Behind the last field of protocol 2.12.
+constexpr std::uint64_t kSetupHeaderRoom = 0x290;  // zero-page.rst: where the next field starts.
 constexpr std::uint64_t kSectorBytes = 512;
 constexpr std::uint16_t kBootFlag = 0xaa55;
 constexpr std::uint32_t kHeaderMagic = 0x53726448;  // "HdrS"
@@ -38,6 +41,20 @@ Result<setup_header> parse_setup_header(std::span<const std::byte> file) {
     return *setup;
 }
 
+// The same header raw. boot.rst, "jump": it ends at 0x202 plus the byte at 0x201. Fields that
+// boot_params has no room for are left out.
+Result<std::span<const std::byte>> find_setup_header(std::span<const std::byte> file) {
+    const auto jump_bytes = load_bytes<std::uint8_t>(file, kJumpLengthOffset);
+    const std::uint64_t end =
+        std::min<std::uint64_t>(kJumpLengthOffset + 1 + jump_bytes.value_or(0), kSetupHeaderRoom);
+    const auto header = slice(file, kSetupHeaderOffset, end - kSetupHeaderOffset);
+    if (!header || end < kOldestHeaderEnd) {
+        return fail("the kernel's setup header is shorter than its boot protocol says",
+                    "the file may be damaged: install the kernel again");
+    }
+    return *header;
+}
+
 Result<std::span<const std::byte>> find_payload(std::span<const std::byte> file,
                                                 const setup_header& setup) {
     // boot.rst: setup_sects of 0 means 4; the boot sector comes on top.
@@ -56,15 +73,17 @@ Result<std::span<const std::byte>> find_payload(std::span<const std::byte> file,
 Result<KernelImage> read_kernel(std::span<const std::byte> file) {
     if (is_elf(file)) {
         FTVMM_ASSIGN(ElfFile elf, parse_elf(file));
-        return KernelImage{{}, {file.begin(), file.end()}, std::move(elf)};
+        return KernelImage{{}, {}, {file.begin(), file.end()}, std::move(elf)};
     }
     FTVMM_ASSIGN(const setup_header setup, parse_setup_header(file));
+    FTVMM_ASSIGN(const auto raw_setup, find_setup_header(file));
     FTVMM_ASSIGN(const auto payload, find_payload(file, setup));
     FTVMM_ASSIGN(std::vector<std::byte> bytes, unpack_payload(payload));
     FTVMM_ASSIGN(ElfFile elf, parse_elf(bytes));
     const KernelHeader header{setup.version,          setup.cmdline_size, setup.initrd_addr_max,
                               setup.kernel_alignment, setup.xloadflags,   setup.init_size};
-    return KernelImage{header, std::move(bytes), std::move(elf)};
+    return KernelImage{
+        header, {raw_setup.begin(), raw_setup.end()}, std::move(bytes), std::move(elf)};
 }
 
 Result<LoadedKernel> load_kernel(const KernelImage& kernel, const GuestMemory& memory) {

@@ -27,6 +27,9 @@ struct KernelHeader {
 // An ELF kernel with its facts. Its bytes may be patched before they are loaded.
 struct KernelImage {
     KernelHeader header;
+    // A bzImage's setup header as it is in the file, from offset 0x1f1 to its own end; empty for an
+    // ELF file.
+    std::vector<std::byte> setup_header;
     std::vector<std::byte> bytes;
     ElfFile elf;
 };

@@ -136,6 +136,7 @@ Bytes make_bzimage(const Bytes& payload) {
     Bytes file(1024);
     setup_header setup{};
     setup.setup_sects = 1;
+    setup.jump = 0x66eb;  // jmp +0x66, over the header.
     setup.boot_flag = 0xaa55;
     setup.header = 0x53726448;
     setup.version = 0x20f;
@@ -160,6 +161,8 @@ TEST_CASE("A kernel is unpacked from each compression that distributions use") {
         CHECK(kernel->bytes == elf);
         CHECK(kernel->elf.entry == Gpa(kPhysical));
         CHECK(kernel->header.protocol == 0x20f);
+        CHECK(kernel->setup_header.size() == 0x268 - 0x1f1);
+        CHECK(kernel->setup_header[0x206 - 0x1f1] == std::byte{0x0f});
     }
 }
 
@@ -172,6 +175,18 @@ TEST_CASE("A kernel cut off at any length is refused, whatever its compression")
     }
     for (std::size_t length = 0; length < elf.size(); ++length)
         CHECK_FALSE(read_kernel(std::span(elf).first(length)));
+}
+
+TEST_CASE("A setup header is kept to the end that it states, if that is where it can end") {
+    Bytes file = make_bzimage(pack_zstd(make_elf(sample_code)));
+    put(file, 0x201, std::uint8_t{0x6a});
+    CHECK(read_kernel(file)->setup_header.size() == 0x26c - 0x1f1);
+    put(file, 0x201, std::uint8_t{0xff});
+    CHECK(read_kernel(file)->setup_header.size() == 0x290 - 0x1f1);
+    put(file, 0x201, std::uint8_t{0x65});
+    const auto kernel = read_kernel(file);
+    REQUIRE_FALSE(kernel);
+    CHECK_THAT(kernel.error().what(), Catch::Contains("setup header"));
 }
 
 TEST_CASE("A payload that names a monstrous size is refused before it is unpacked") {
