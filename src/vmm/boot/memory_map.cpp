@@ -9,21 +9,17 @@ namespace ftvmm::boot {
 
 namespace {
 
-// Where a PC's firmware keeps its own data, and its ROM, which holds the ACPI tables.
-constexpr Gpa kEbda{0x9fc00};
 constexpr Gpa kVideoHole{0xa0000};
-constexpr Gpa kRom{0xe0000};
-constexpr Gpa kOneMib{0x100000};
 
 }  // namespace
 
 std::vector<MemoryRange> make_memory_map(std::uint64_t ram_bytes) {
     using Kind = MemoryRange::Kind;
-    FTVMM_CHECK(ram_bytes > kOneMib.value(), "a guest has more than 1 MiB of RAM");
+    FTVMM_CHECK(ram_bytes > kRomEnd.value(), "a guest has more than 1 MiB of RAM");
     const std::uint64_t low = std::min(ram_bytes, kLowRamEnd.value());
     std::vector<MemoryRange> map{
         {Gpa(0), kEbda.value(), Kind::kRam},      {kEbda, kVideoHole - kEbda, Kind::kReserved},
-        {kRom, kOneMib - kRom, Kind::kReserved},  {kOneMib, low - kOneMib.value(), Kind::kRam},
+        {kRom, kRomEnd - kRom, Kind::kReserved},  {kRomEnd, low - kRomEnd.value(), Kind::kRam},
         {kEcamBase, kEcamBytes, Kind::kReserved},
     };
     if (ram_bytes > low) map.push_back({kHighRamStart, ram_bytes - low, Kind::kRam});

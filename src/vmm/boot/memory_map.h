@@ -12,6 +12,12 @@ namespace ftvmm::boot {
 inline constexpr Gpa kEcamBase{0xe0000000};
 inline constexpr std::uint64_t kEcamBytes = 1 << 20;
 
+// Where a PC's firmware keeps its own data, with which its low RAM ends, and its ROM, which holds
+// the ACPI tables.
+inline constexpr Gpa kEbda{0x9fc00};
+inline constexpr Gpa kRom{0xe0000};
+inline constexpr Gpa kRomEnd{0x100000};
+
 struct MemoryRange {
     enum class Kind { kRam, kReserved };
     Gpa start;
