@@ -36,5 +36,8 @@ Result<void> test_string_io(const kvm::System& system);
 // protection_guests.cpp
 Result<void> test_page_fault(const kvm::System& system);
 Result<void> test_ring3(const kvm::System& system);
+// state_guests.cpp
+Result<void> test_vcpu_state(const kvm::System& system);
+Result<void> test_xmm_state(const kvm::System& system);
 
 }  // namespace ftvmm::guests

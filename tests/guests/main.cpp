@@ -27,6 +27,8 @@ std::vector<GuestTest> all_guest_tests() {
         {"ring3", {Ability::kUserMode}, test_ring3},
         {"self_modifying", {}, test_self_modifying},
         {"string_io", {}, test_string_io},
+        {"vcpu_state", {}, test_vcpu_state},
+        {"xmm_state", {Ability::kKernelSse}, test_xmm_state},
     };
 }
 

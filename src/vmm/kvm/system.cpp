@@ -70,6 +70,18 @@ Result<std::vector<kvm_cpuid_entry2>> System::get_supported_cpuid() const {
     return std::vector<kvm_cpuid_entry2>(entries.begin(), entries.end());
 }
 
+Result<std::vector<std::uint32_t>> System::get_msr_index_list() const {
+    // api.rst 4.3: too small a list fails with E2BIG and tells the size.
+    kvm_msr_list size{};
+    const auto asked = FTVMM_KVM(fd_, KVM_GET_MSR_INDEX_LIST, &size);
+    if (!asked && asked.error().error_number() != E2BIG) return Failure(asked.error());
+    FlexArray<kvm_msr_list, std::uint32_t> list(size.nmsrs);
+    list.header()->nmsrs = size.nmsrs;
+    FTVMM_TRY(FTVMM_KVM(fd_, KVM_GET_MSR_INDEX_LIST, list.header()));
+    const auto indices = list.entries();
+    return std::vector<std::uint32_t>(indices.begin(), indices.end());
+}
+
 Result<Vm> System::create_vm() const {
     FTVMM_ASSIGN(const std::size_t run_bytes, get_vcpu_mmap_size());
     FTVMM_ASSIGN(const int fd, FTVMM_KVM(fd_, KVM_CREATE_VM, 0UL));

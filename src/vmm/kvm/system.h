@@ -1,6 +1,7 @@
 // The /dev/kvm file descriptor: what this host's KVM is and can do.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,9 @@ class System {
     [[nodiscard]] Result<std::size_t> get_vcpu_mmap_size() const;
     // KVM_GET_SUPPORTED_CPUID.
     [[nodiscard]] Result<std::vector<kvm_cpuid_entry2>> get_supported_cpuid() const;
+    // KVM_GET_MSR_INDEX_LIST: the MSRs that KVM_GET_MSRS and KVM_SET_MSRS know on this host and
+    // that hold a guest's state.
+    [[nodiscard]] Result<std::vector<std::uint32_t>> get_msr_index_list() const;
     // KVM_CREATE_VM.
     [[nodiscard]] Result<Vm> create_vm() const;
 

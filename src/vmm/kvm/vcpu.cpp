@@ -1,5 +1,6 @@
 #include "vmm/kvm/vcpu.h"
 
+#include <fmt/format.h>
 #include <sys/ioctl.h>
 
 #include <algorithm>
@@ -12,6 +13,22 @@
 #include "vmm/kvm/ioctl.h"
 
 namespace ftvmm::kvm {
+
+namespace {
+
+using MsrArray = FlexArray<kvm_msrs, kvm_msr_entry>;
+
+}  // namespace
+
+Result<void> check_msrs_done(const char* call, int done, std::span<const std::uint32_t> indices) {
+    FTVMM_CHECK(done >= 0, "a count of MSRs is not negative");
+    const auto count = static_cast<std::size_t>(done);
+    if (count >= indices.size()) return {};
+    return fail(fmt::format("{}: KVM refuses MSR {:#x} (number {} of {})", call, indices[count],
+                            count + 1, indices.size()),
+                "run both hosts on the same processor and kernel: this one's KVM lacks the "
+                "register or refuses the value");
+}
 
 kvm_run& Vcpu::kvm_run_page() const {
     // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): api.rst 5 lays this page out.
@@ -125,6 +142,60 @@ Result<kvm_vcpu_events> Vcpu::get_vcpu_events() const {
 
 Result<void> Vcpu::set_vcpu_events(const kvm_vcpu_events& events) const {
     FTVMM_TRY(FTVMM_KVM(fd_, KVM_SET_VCPU_EVENTS, &events));
+    return {};
+}
+
+Result<std::vector<kvm_msr_entry>> Vcpu::get_msrs(std::span<const std::uint32_t> indices) const {
+    MsrArray msrs(indices.size());
+    msrs.header()->nmsrs = static_cast<std::uint32_t>(indices.size());
+    for (std::size_t i = 0; i < indices.size(); ++i)
+        msrs.entries()[i].index = indices[i];
+    FTVMM_ASSIGN(const int done, FTVMM_KVM(fd_, KVM_GET_MSRS, msrs.header()));
+    FTVMM_TRY(check_msrs_done("KVM_GET_MSRS", done, indices));
+    const auto entries = msrs.entries();
+    return std::vector<kvm_msr_entry>(entries.begin(), entries.end());
+}
+
+Result<void> Vcpu::set_msrs(std::span<const kvm_msr_entry> entries) const {
+    MsrArray msrs(entries.size(), entries);
+    msrs.header()->nmsrs = static_cast<std::uint32_t>(entries.size());
+    FTVMM_ASSIGN(const int done, FTVMM_KVM(fd_, KVM_SET_MSRS, msrs.header()));
+    std::vector<std::uint32_t> indices;
+    for (const kvm_msr_entry& entry : entries)
+        indices.push_back(entry.index);
+    return check_msrs_done("KVM_SET_MSRS", done, indices);
+}
+
+Result<kvm_debugregs> Vcpu::get_debugregs() const {
+    kvm_debugregs registers{};
+    FTVMM_TRY(FTVMM_KVM(fd_, KVM_GET_DEBUGREGS, &registers));
+    return registers;
+}
+
+Result<void> Vcpu::set_debugregs(const kvm_debugregs& registers) const {
+    FTVMM_TRY(FTVMM_KVM(fd_, KVM_SET_DEBUGREGS, &registers));
+    return {};
+}
+
+Result<kvm_xsave> Vcpu::get_xsave() const {
+    kvm_xsave xsave{};
+    FTVMM_TRY(FTVMM_KVM(fd_, KVM_GET_XSAVE, &xsave));
+    return xsave;
+}
+
+Result<void> Vcpu::set_xsave(const kvm_xsave& xsave) const {
+    FTVMM_TRY(FTVMM_KVM(fd_, KVM_SET_XSAVE, &xsave));
+    return {};
+}
+
+Result<kvm_xcrs> Vcpu::get_xcrs() const {
+    kvm_xcrs xcrs{};
+    FTVMM_TRY(FTVMM_KVM(fd_, KVM_GET_XCRS, &xcrs));
+    return xcrs;
+}
+
+Result<void> Vcpu::set_xcrs(const kvm_xcrs& xcrs) const {
+    FTVMM_TRY(FTVMM_KVM(fd_, KVM_SET_XCRS, &xcrs));
     return {};
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -13,6 +14,10 @@
 #include "vmm/kvm/kvm_api.h"
 
 namespace ftvmm::kvm {
+
+// What KVM_GET_MSRS and KVM_SET_MSRS, here `call`, make of `done`, the number of MSRs they got
+// through: an error that names the one they stopped at, unless they did all of `indices`.
+Result<void> check_msrs_done(const char* call, int done, std::span<const std::uint32_t> indices);
 
 // Methods carry their ioctl's name; their errors do too. vcpu.cpp is the only file that touches
 // struct kvm_run. All calls come from the one thread that runs the vCPU, and a signal
@@ -63,6 +68,21 @@ class Vcpu {
     [[nodiscard]] Result<void> set_fpu(const kvm_fpu& fpu) const;
     [[nodiscard]] Result<kvm_vcpu_events> get_vcpu_events() const;
     [[nodiscard]] Result<void> set_vcpu_events(const kvm_vcpu_events& events) const;
+    // KVM_GET_MSRS and KVM_SET_MSRS, up to 255 at a time, in the order given; no filter is asked.
+    // They stop at the first that KVM does not know or whose value it refuses: an error that names
+    // it, and then those before it are set.
+    [[nodiscard]] Result<std::vector<kvm_msr_entry>> get_msrs(
+        std::span<const std::uint32_t> indices) const;
+    [[nodiscard]] Result<void> set_msrs(std::span<const kvm_msr_entry> entries) const;
+    [[nodiscard]] Result<kvm_debugregs> get_debugregs() const;
+    [[nodiscard]] Result<void> set_debugregs(const kvm_debugregs& registers) const;
+    // The FPU with all that XCR0 can enable, but AMX, which needs more than 4096 bytes and a
+    // permission nobody asks for here. A guest without XSAVE has it all in get_fpu().
+    [[nodiscard]] Result<kvm_xsave> get_xsave() const;
+    [[nodiscard]] Result<void> set_xsave(const kvm_xsave& xsave) const;
+    // No registers where the host has no XSAVE, and then they cannot be set.
+    [[nodiscard]] Result<kvm_xcrs> get_xcrs() const;
+    [[nodiscard]] Result<void> set_xcrs(const kvm_xcrs& xcrs) const;
     [[nodiscard]] Result<void> set_cpuid2(std::span<const kvm_cpuid_entry2> entries) const;
     [[nodiscard]] Result<void> set_guest_debug(const kvm_guest_debug& debug) const;
     // KVM_SET_TSC_KHZ.

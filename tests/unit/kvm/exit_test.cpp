@@ -25,6 +25,9 @@ TEST_CASE("The ioctl numbers are the kernel's, whatever the system headers do to
     CHECK(KVM_GET_SUPPORTED_CPUID == 0xc008ae05);
     CHECK(KVM_SET_CPUID2 == 0x4008ae90);
     CHECK(KVM_GET_MSRS == 0xc008ae88);
+    CHECK(KVM_SET_MSRS == 0x4008ae89);
+    CHECK(KVM_GET_MSR_INDEX_LIST == 0xc004ae02);
+    CHECK(KVM_GET_XSAVE == 0x9000aea4);
     CHECK(KVM_SET_SIGNAL_MASK == 0x4004ae8b);
     CHECK(KVM_GET_REG_LIST == 0xc008aeb0);
 }
