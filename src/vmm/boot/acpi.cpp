@@ -118,8 +118,8 @@ Fadt make_fadt(const AcpiPlatform& platform, Gpa facs, Gpa dsdt) {
     Fadt fadt{};
     fadt.header = header({'F', 'A', 'C', 'P'}, 6, sizeof fadt);
     fadt.minor_version = 3;
+    // One of the two pointers to the FACS: ACPICA takes two for two tables.
     fadt.firmware_ctrl = static_cast<std::uint32_t>(facs.value());
-    fadt.x_firmware_ctrl = facs.value();
     fadt.dsdt = static_cast<std::uint32_t>(dsdt.value());
     fadt.x_dsdt = dsdt.value();
     fadt.preferred_pm_profile = kEnterpriseServer;

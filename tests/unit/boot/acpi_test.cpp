@@ -106,8 +106,8 @@ TEST_CASE("Every table is reached, sums to 0 and lies apart in reserved memory b
     CHECK(tables.text(tables.xsdt(), 4) == "XSDT");
     const std::uint64_t fadt = tables.find("FACP");
     REQUIRE(fadt != 0);
-    const auto facs = tables.read<std::uint64_t>(fadt + 132);
-    CHECK(tables.read<std::uint32_t>(fadt + 36) == facs);
+    const auto facs = tables.read<std::uint32_t>(fadt + 36);
+    CHECK(tables.read<std::uint64_t>(fadt + 132) == 0);  // Linux would find the FACS twice.
     CHECK(tables.read<std::uint32_t>(fadt + 40) == tables.dsdt());
     CHECK(tables.text(facs, 4) == "FACS");
     CHECK(tables.length(facs) == 64);
