@@ -16,6 +16,8 @@ struct GuestTest {
     std::vector<Ability> needs;
     // An error says what was not as it must be.
     Result<void> (*run)(const kvm::System& system);
+    // Proves what else the host must be able to do and no Ability names; an error says why not.
+    Result<void> (*host_can)(const kvm::System& system) = nullptr;
 };
 
 // All of them, in the order of their files.
@@ -25,6 +27,9 @@ std::vector<GuestTest> all_guest_tests();
 Result<void> test_compute(const kvm::System& system);
 Result<void> test_rdtsc(const kvm::System& system);
 Result<void> test_self_modifying(const kvm::System& system);
+// cpuid_guests.cpp
+Result<void> test_cpuid(const kvm::System& system);
+Result<void> keeps_to_cpuid(const kvm::System& system);
 // interrupt_guests.cpp
 Result<void> test_hlt(const kvm::System& system);
 Result<void> test_idt_iret(const kvm::System& system);

@@ -4,6 +4,7 @@
 #include "vmm/probe/images.h"
 
 FTVMM_GUEST_IMAGE(compute)
+FTVMM_GUEST_IMAGE(cpuid)
 FTVMM_GUEST_IMAGE(hlt)
 FTVMM_GUEST_IMAGE(idt_iret)
 FTVMM_GUEST_IMAGE(interrupt_window)

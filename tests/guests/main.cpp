@@ -17,6 +17,7 @@ namespace ftvmm::guests {
 std::vector<GuestTest> all_guest_tests() {
     return {
         {"compute", {}, test_compute},
+        {"cpuid", {}, test_cpuid, keeps_to_cpuid},
         {"hlt", {}, test_hlt},
         {"idt_iret", {Ability::kInterrupts}, test_idt_iret},
         {"interrupt_window", {Ability::kInterrupts, Ability::kSingleStep}, test_interrupt_window},
@@ -46,7 +47,9 @@ std::string why_not(const kvm::System& system, const GuestTest& test) {
             return fmt::format("{}: {}", name_of(ability).title, finding.detail);
         }
     }
-    return {};
+    if (test.host_can == nullptr) return {};
+    const auto can = test.host_can(system);
+    return can ? std::string() : can.error().line();
 }
 
 Outcome run(const kvm::System& system, const GuestTest& test, bool require_kvm) {
