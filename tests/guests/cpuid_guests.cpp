@@ -14,7 +14,6 @@ namespace ftvmm::guests {
 namespace {
 
 using boot::CpuidLeaf;
-using boot::CpuidRegister;
 
 // The machine's: at its place, on, in x2APIC mode, of the first processor.
 constexpr std::uint64_t kApicBase = 0xfee00d00;

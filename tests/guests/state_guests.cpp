@@ -52,7 +52,7 @@ Result<void> check_unknown_msr(const kvm::Vcpu& vcpu) {
     entries[0].index = kLstar;
     entries[0].data = 0x42;
     entries[1].index = kUnknown;
-    const auto set = vcpu.set_msrs(entries);
+    auto set = vcpu.set_msrs(entries);
     if (set) return fail("KVM_SET_MSRS knows 0x4b564dff");
     if (set.error().what().find("MSR 0x4b564dff") == std::string::npos) return set;
     FTVMM_ASSIGN(const auto lstar, vcpu.get_msrs(std::array{kLstar}));
