@@ -82,27 +82,13 @@ Result<Blk> Blk::from_state(const BlkConfig& config, const State& state) {
     const auto fresh = blk.transport_state().device_config;
     FTVMM_TRY(blk.restore(state.transport));
     if (state.transport.device_config != fresh) return fail("the disk is another one");
-    const bool driver_ok = (state.transport.status & status::kDriverOk) != 0;
-    const Queue::State& queue = state.transport.queues[0];
-    if (state.in_flight.size() > queue.size ||
-        (!state.in_flight.empty() && !(driver_ok && queue.enabled))) {
-        return fail("the disk has requests in flight that it cannot have");
-    }
-    std::uint64_t lowest = 0;
-    for (const InFlight& in_flight : state.in_flight) {
+    for (const InFlight<BlkRequest>& in_flight : state.in_flight)
         FTVMM_TRY(blk.check(in_flight));
-        const std::uint64_t id = in_flight.request.id;
-        if (id < lowest || id >= state.next_id || in_flight.head >= queue.size) {
-            return fail("a request in flight has a number that none can have");
-        }
-        lowest = id + 1;
-    }
-    blk.in_flight_ = state.in_flight;
-    blk.next_id_ = state.next_id;
+    FTVMM_TRY(blk.in_flight_.restore(state.in_flight, state.next_id, state.transport));
     return blk;
 }
 
-Result<void> Blk::check(const InFlight& in_flight) const {
+Result<void> Blk::check(const InFlight<BlkRequest>& in_flight) const {
     const BlkRequest& request = in_flight.request;
     const bool is_write = request.kind == BlkRequest::Kind::kWrite;
     const std::uint64_t most =
@@ -118,8 +104,7 @@ Result<void> Blk::check(const InFlight& in_flight) const {
         return fail("a request in flight is none that the disk takes");
     }
     const std::uint64_t room = total_length(in_flight.writable);
-    if (room == 0 || in_flight.writable.size() > kMaxQueueSize ||
-        in_flight.writable.back().length == 0 ||
+    if (room == 0 || in_flight.writable.back().length == 0 ||
         (request.kind == BlkRequest::Kind::kRead && room != request.length + 1)) {
         return fail("a request in flight has no room for its answer");
     }
@@ -146,7 +131,7 @@ Blk::Work Blk::notify(Dma& dma, std::uint16_t index) {
 std::optional<BlkRequest> Blk::take(Dma& dma, const Chain& chain) {
     const auto bytes = gather(dma, chain.readable, kHeaderBytes);
     if (bytes.size() < kHeaderBytes || chain.writable.empty() ||
-        in_flight_.size() >= queue(0).state().size) {
+        in_flight_.entries().size() >= queue(0).state().size) {
         queue(0).mark_broken();
         return std::nullopt;
     }
@@ -157,7 +142,7 @@ std::optional<BlkRequest> Blk::take(Dma& dma, const Chain& chain) {
     if (header.type == kFlush && took(blk_feature::kFlush)) {
         BlkRequest request;
         request.kind = BlkRequest::Kind::kFlush;
-        return start(chain, std::move(request));
+        return in_flight_.add(chain, std::move(request));
     }
     if ((header.type == kDiscard && took(blk_feature::kDiscard)) ||
         (header.type == kWriteZeroes && took(blk_feature::kWriteZeroes))) {
@@ -187,7 +172,7 @@ std::optional<BlkRequest> Blk::take_data(Dma& dma, const Chain& chain, const Hea
         request.data = gather(dma, chain.readable, kHeaderBytes + request.length);
         request.data.erase(request.data.begin(), request.data.begin() + kHeaderBytes);
     }
-    return start(chain, std::move(request));
+    return in_flight_.add(chain, std::move(request));
 }
 
 // One range to a request: the configuration says so.
@@ -214,13 +199,7 @@ std::optional<BlkRequest> Blk::take_zeroes(Dma& dma, const Chain& chain, const H
         answer(dma, chain.head, chain.writable, kIoError);
         return std::nullopt;
     }
-    return start(chain, std::move(request));
-}
-
-std::optional<BlkRequest> Blk::start(const Chain& chain, BlkRequest request) {
-    request.id = next_id_++;
-    in_flight_.push_back({request, chain.head, chain.writable});
-    return request;
+    return in_flight_.add(chain, std::move(request));
 }
 
 void Blk::answer_id(Dma& dma, const Chain& chain) {
@@ -247,20 +226,16 @@ void Blk::answer(Dma& dma, std::uint16_t head, std::span<const Range> writable, 
 }
 
 Interrupts Blk::complete(Dma& dma, std::uint64_t id, bool ok, std::span<const std::byte> data) {
-    const auto found = std::ranges::find(
-        in_flight_, id, [](const InFlight& in_flight) { return in_flight.request.id; });
-    if (found == in_flight_.end()) return {};
-    const InFlight done = std::move(*found);
-    in_flight_.erase(found);
-    Interrupts interrupts;
+    const auto done = in_flight_.take(id);
     // With a broken queue, or without bus mastering, the answer has nowhere to go.
-    if (!may_work(0)) return interrupts;
-    if (done.request.kind != BlkRequest::Kind::kRead) {
-        answer(dma, done.head, done.writable, ok ? kOk : kIoError);
-    } else if (ok && data.size() == done.request.length) {
-        answer(dma, done.head, done.writable, kOk, data);
+    if (!done || !may_work(0)) return {};
+    Interrupts interrupts;
+    if (done->request.kind != BlkRequest::Kind::kRead) {
+        answer(dma, done->head, done->writable, ok ? kOk : kIoError);
+    } else if (ok && data.size() == done->request.length) {
+        answer(dma, done->head, done->writable, kOk, data);
     } else {
-        answer(dma, done.head, done.writable, kIoError);
+        answer(dma, done->head, done->writable, kIoError);
     }
     finish(dma, 0, interrupts);
     return interrupts;

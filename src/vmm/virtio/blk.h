@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "vmm/virtio/dma.h"
+#include "vmm/virtio/in_flight.h"
 #include "vmm/virtio/transport.h"
 
 namespace ftvmm::virtio {
@@ -67,15 +68,11 @@ struct BlkRequest {
 // requests in flight than the queue has entries. Owned by the machine; one thread.
 class Blk final : public Transport {
   public:
-    struct InFlight {
-        BlkRequest request;
-        std::uint16_t head = 0;
-        std::vector<Range> writable;  // The data of a read, then one byte of status.
-        bool operator==(const InFlight&) const = default;
-    };
+    // To write: the data of a read, then one byte of status.
+    using Requests = InFlightList<BlkRequest>;
     struct State {
         Transport::State transport;
-        std::vector<InFlight> in_flight;  // Oldest first.
+        Requests::Entries in_flight;
         std::uint64_t next_id = 0;
         bool operator==(const State&) const = default;
     };
@@ -88,8 +85,10 @@ class Blk final : public Transport {
     // `config` is that of the device the state is from. The machine then carries out again all that
     // is in flight.
     static Result<Blk> from_state(const BlkConfig& config, const State& state);
-    [[nodiscard]] State state() const { return {transport_state(), in_flight_, next_id_}; }
-    [[nodiscard]] const std::vector<InFlight>& in_flight() const { return in_flight_; }
+    [[nodiscard]] State state() const {
+        return {transport_state(), in_flight_.entries(), in_flight_.next_id()};
+    }
+    [[nodiscard]] const Requests::Entries& in_flight() const { return in_flight_.entries(); }
 
     // Takes all that the driver has made available; call it when queue `index` was rung.
     [[nodiscard]] Work notify(Dma& dma, std::uint16_t index);
@@ -101,23 +100,21 @@ class Blk final : public Transport {
   private:
     struct Header;
 
-    void on_reset() override { in_flight_.clear(); }
-    [[nodiscard]] Result<void> check(const InFlight& in_flight) const;
+    void on_reset() override { in_flight_.forget(); }
+    [[nodiscard]] Result<void> check(const InFlight<BlkRequest>& in_flight) const;
     // What to do with one chain: its request, if the disk is needed.
     [[nodiscard]] std::optional<BlkRequest> take(Dma& dma, const Chain& chain);
     [[nodiscard]] std::optional<BlkRequest> take_data(Dma& dma, const Chain& chain,
                                                       const Header& header);
     [[nodiscard]] std::optional<BlkRequest> take_zeroes(Dma& dma, const Chain& chain,
                                                         const Header& header);
-    [[nodiscard]] std::optional<BlkRequest> start(const Chain& chain, BlkRequest request);
     void answer_id(Dma& dma, const Chain& chain);
     void answer(Dma& dma, std::uint16_t head, std::span<const Range> writable, std::uint8_t status,
                 std::span<const std::byte> data = {});
     [[nodiscard]] bool is_in_range(std::uint64_t sector, std::uint64_t length) const;
 
     BlkConfig config_;
-    std::vector<InFlight> in_flight_;
-    std::uint64_t next_id_ = 0;
+    Requests in_flight_;
 };
 
 }  // namespace ftvmm::virtio

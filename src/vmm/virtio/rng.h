@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "vmm/virtio/dma.h"
+#include "vmm/virtio/in_flight.h"
 #include "vmm/virtio/transport.h"
 
 namespace ftvmm::virtio {
@@ -27,15 +28,10 @@ struct RngRequest {
 // requests in flight than the queue has entries. Owned by the machine; one thread.
 class Rng final : public Transport {
   public:
-    struct InFlight {
-        RngRequest request;
-        std::uint16_t head = 0;
-        std::vector<Range> writable;
-        bool operator==(const InFlight&) const = default;
-    };
+    using Requests = InFlightList<RngRequest>;
     struct State {
         Transport::State transport;
-        std::vector<InFlight> in_flight;  // Oldest first.
+        Requests::Entries in_flight;
         std::uint64_t next_id = 0;
         bool operator==(const State&) const = default;
     };
@@ -47,8 +43,10 @@ class Rng final : public Transport {
     Rng();
     // The machine then answers all that is in flight.
     static Result<Rng> from_state(const State& state);
-    [[nodiscard]] State state() const { return {transport_state(), in_flight_, next_id_}; }
-    [[nodiscard]] const std::vector<InFlight>& in_flight() const { return in_flight_; }
+    [[nodiscard]] State state() const {
+        return {transport_state(), in_flight_.entries(), in_flight_.next_id()};
+    }
+    [[nodiscard]] const Requests::Entries& in_flight() const { return in_flight_.entries(); }
 
     // Takes all that the driver has made available; call it when queue `index` was rung.
     [[nodiscard]] Work notify(Dma& dma, std::uint16_t index);
@@ -57,11 +55,10 @@ class Rng final : public Transport {
     [[nodiscard]] Interrupts complete(Dma& dma, std::uint64_t id, std::span<const std::byte> bytes);
 
   private:
-    void on_reset() override { in_flight_.clear(); }
+    void on_reset() override { in_flight_.forget(); }
     [[nodiscard]] std::optional<RngRequest> take(const Chain& chain);
 
-    std::vector<InFlight> in_flight_;
-    std::uint64_t next_id_ = 0;
+    Requests in_flight_;
 };
 
 }  // namespace ftvmm::virtio
