@@ -1,6 +1,8 @@
 // Virtio over PCI, modern only (virtio 1.2, 4.1): what all virtio devices share.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -43,6 +45,7 @@ inline constexpr std::uint8_t kDoorbellBar = 1;
 inline constexpr std::uint32_t kMemoryBarBytes = 0x4000;
 inline constexpr std::uint32_t kDoorbellBarBytes = 16;
 inline constexpr std::uint32_t kCommonOffset = 0x0000;
+inline constexpr std::uint32_t kCommonBytes = 56;
 inline constexpr std::uint32_t kIsrOffset = 0x1000;
 inline constexpr std::uint32_t kDeviceOffset = 0x2000;
 inline constexpr std::uint32_t kMsixTableOffset = 0x3000;
@@ -136,7 +139,7 @@ class Transport : public pci::Function {
     void reset();
     [[nodiscard]] bool is_acceptable(std::uint64_t features) const;
     void write_status(std::uint8_t value);
-    [[nodiscard]] std::uint64_t read_common(std::uint32_t offset, std::uint8_t size) const;
+    [[nodiscard]] std::array<std::byte, kCommonBytes> common_image() const;
     void write_common(std::uint32_t offset, std::uint8_t size, std::uint64_t value);
     void write_common_queue(std::uint32_t offset, std::uint8_t size, std::uint64_t value);
     void write_address(std::uint32_t offset, std::uint8_t size, std::uint64_t value);
