@@ -66,10 +66,10 @@ class GuestMachine {
 
     // When the next timer is due: input::Time of then or later makes it expire.
     [[nodiscard]] virtual std::optional<GuestTime> next_deadline() const = 0;
-    // Whether the guest has room for another packet on card `nic`, or for console bytes. What is
-    // given beyond that waits in the machine, which is where its memory would go.
+    // Whether the guest has room for another packet on card `nic`, or for bytes on a
+    // console. What is given beyond that waits in the machine, which is where its memory would go.
     [[nodiscard]] virtual bool wants_packets(std::uint32_t nic) const = 0;
-    [[nodiscard]] virtual bool wants_console_bytes() const = 0;
+    [[nodiscard]] virtual bool wants_console_bytes(ConsolePort port) const = 0;
 
     // Ends the run() under way, and every later one at once until clear_kick(). From a signal
     // handler of the thread that runs; the signal is what ends a run() under way.

@@ -11,6 +11,9 @@
 
 namespace ftvmm::replay {
 
+// The guest's two consoles: the 16550 at COM1 and virtio's.
+enum class ConsolePort : std::uint8_t { kSerial, kVirtio };
+
 namespace input {
 
 // Guest time is now `now`: it never falls. Timers that are due expire.
@@ -21,9 +24,10 @@ struct Time {
 struct WallClock {
     std::chrono::sys_seconds at;
 };
-// Typed into the console.
+// Typed into a console.
 struct ConsoleBytes {
     std::span<const std::byte> bytes;
+    ConsolePort port = ConsolePort::kSerial;
 };
 // A frame for card `nic`, the 12-byte virtio_net_hdr of its host first.
 struct Packet {

@@ -6,13 +6,16 @@
 #include <variant>
 #include <vector>
 
+#include "replay/input.h"
+
 namespace ftvmm::replay {
 
 namespace output {
 
-// Printed on the console.
+// Printed on a console.
 struct ConsoleBytes {
     std::vector<std::byte> bytes;
+    ConsolePort port = ConsolePort::kSerial;
 };
 // A frame sent by card `nic`, its 12-byte virtio_net_hdr first.
 struct Packet {

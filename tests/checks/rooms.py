@@ -21,6 +21,7 @@ MAY_INCLUDE = {
     "vmm/dev": ["base", "vmm/memory"],
     "vmm/pci": ["base", "vmm/memory"],
     "vmm/virtio": ["base", "vmm/memory", "vmm/pci"],
+    "vmm/machine": ["base", "replay", "vmm/boot", "vmm/dev", "vmm/kvm", "vmm/memory", "vmm/pci", "vmm/virtio"],
     "vmm/probe": ["base", "vmm/kvm", "vmm/memory"],
     "cli": ["base", "config", "vmm/kvm", "vmm/probe"],
 }
@@ -30,6 +31,7 @@ RESERVED = {
     r"linux/kvm\.h": ["vmm/kvm"],
     r"(boost/asio|asio)(/|\.hpp)": ["node", "daemon", "cli", "vmm/host"],
     r"Zydis/|(zlib|lzma|lz4|zstd)\.h": ["vmm/boot"],
+    r"xxhash\.h": ["vmm/machine"],
     r"openssl/": ["cli"],
     r"nlohmann/|CLI/": ["cli", "daemon"],
     r"toml\+\+/": ["config"],

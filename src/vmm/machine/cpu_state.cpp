@@ -1,0 +1,99 @@
+#include "vmm/machine/cpu_state.h"
+
+namespace ftvmm::machine {
+
+namespace {
+
+// IA32_APIC_BASE as firmware leaves it: the boot processor's, x2APIC on (Intel SDM volume 3, "Local
+// APIC Status and Location").
+constexpr std::uint64_t kApicBase = 0xfee0'0d00;
+
+bool has_xsave(boot::CpuModel model) {
+    return model == boot::CpuModel::kV3;
+}
+
+std::uint8_t flag(bool value) {
+    return value ? 1 : 0;
+}
+
+kvm_segment to_kvm(const boot::Segment& from) {
+    kvm_segment segment{};
+    segment.base = from.base;
+    segment.limit = from.limit;
+    segment.selector = from.selector;
+    segment.type = from.type;
+    segment.present = flag(from.present);
+    segment.dpl = from.dpl;
+    segment.db = flag(from.db);
+    segment.s = flag(from.s);
+    segment.l = flag(from.l);
+    segment.g = flag(from.g);
+    return segment;
+}
+
+}  // namespace
+
+Result<void> write_entry_state(const kvm::Vcpu& vcpu, const boot::EntryState& entry) {
+    FTVMM_ASSIGN(kvm_sregs sregs, vcpu.get_sregs());
+    sregs.cs = to_kvm(entry.code);
+    sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = to_kvm(entry.data);
+    sregs.tr = to_kvm(entry.task);
+    sregs.ldt = {};
+    sregs.ldt.unusable = 1;
+    sregs.gdt.base = entry.gdt_base;
+    sregs.gdt.limit = entry.gdt_limit;
+    sregs.idt = {};
+    sregs.cr0 = entry.cr0;
+    sregs.cr3 = entry.cr3;
+    sregs.cr4 = entry.cr4;
+    sregs.efer = entry.efer;
+    sregs.apic_base = kApicBase;
+    FTVMM_TRY(vcpu.set_sregs(sregs));
+    kvm_regs regs{};
+    regs.rip = entry.rip;
+    regs.rsi = entry.rsi;
+    regs.rsp = entry.rsp;
+    regs.rflags = entry.rflags;
+    return vcpu.set_regs(regs);
+}
+
+Result<CpuState> read_cpu_state(const kvm::Vcpu& vcpu, boot::CpuModel model) {
+    CpuState state;
+    FTVMM_ASSIGN(state.regs, vcpu.get_regs());
+    FTVMM_ASSIGN(state.sregs, vcpu.get_sregs());
+    if (has_xsave(model)) {
+        FTVMM_ASSIGN(state.xsave, vcpu.get_xsave());
+        FTVMM_ASSIGN(state.xcrs, vcpu.get_xcrs());
+    } else {
+        FTVMM_ASSIGN(state.fpu, vcpu.get_fpu());
+    }
+    FTVMM_ASSIGN(state.debug, vcpu.get_debugregs());
+    FTVMM_ASSIGN(state.events, vcpu.get_vcpu_events());
+    FTVMM_ASSIGN(const auto msrs, vcpu.get_msrs(kProcessorMsrs));
+    for (std::size_t i = 0; i < msrs.size(); ++i)
+        state.msrs.at(i) = msrs[i].data;
+    return state;
+}
+
+Result<void> write_cpu_state(const kvm::Vcpu& vcpu, boot::CpuModel model, const CpuState& state) {
+    FTVMM_TRY(vcpu.set_sregs(state.sregs));
+    FTVMM_TRY(vcpu.set_regs(state.regs));
+    if (has_xsave(model)) {
+        FTVMM_TRY(vcpu.set_xcrs(state.xcrs));
+        FTVMM_TRY(vcpu.set_xsave(state.xsave));
+    } else {
+        FTVMM_TRY(vcpu.set_fpu(state.fpu));
+    }
+    std::vector<kvm_msr_entry> msrs;
+    for (std::size_t i = 0; i < kProcessorMsrs.size(); ++i) {
+        kvm_msr_entry entry{};
+        entry.index = kProcessorMsrs.at(i);
+        entry.data = state.msrs.at(i);
+        msrs.push_back(entry);
+    }
+    FTVMM_TRY(vcpu.set_msrs(msrs));
+    FTVMM_TRY(vcpu.set_debugregs(state.debug));
+    return vcpu.set_vcpu_events(state.events);
+}
+
+}  // namespace ftvmm::machine

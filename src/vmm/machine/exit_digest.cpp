@@ -1,0 +1,60 @@
+#include "vmm/machine/exit_digest.h"
+
+#include <xxhash.h>
+
+#include <array>
+#include <span>
+
+namespace ftvmm::machine {
+
+namespace {
+
+using namespace kvm::exit;
+
+constexpr std::uint64_t kRf = 1U << 16U;
+
+// What identifies an exit: its kind, where it went, how wide, and what it carried.
+struct Facts {
+    std::uint64_t where = 0;
+    std::uint64_t how = 0;
+    std::span<const std::byte> data;
+};
+
+Facts facts_of(const IoIn& in) {
+    return {in.port, in.size | in.data.size() << 8U, {}};
+}
+Facts facts_of(const IoOut& out) {
+    return {out.port, out.size, out.data};
+}
+Facts facts_of(const MmioRead& read) {
+    return {read.address.value(), read.data.size(), {}};
+}
+Facts facts_of(const MmioWrite& write) {
+    return {write.address.value(), 0, write.data};
+}
+Facts facts_of(const Rdmsr& read) {
+    return {read.index, 0, {}};
+}
+Facts facts_of(const Wrmsr& write) {
+    return {write.index, write.value, {}};
+}
+template <class Other>
+Facts facts_of(const Other& /*exit*/) {
+    return {};
+}
+
+}  // namespace
+
+void ExitDigest::add(const kvm::Exit& exit, const kvm_regs& regs) {
+    const Facts facts = std::visit([](const auto& it) { return facts_of(it); }, exit);
+    const std::array<std::uint64_t, 21> words{
+        exit.index(), facts.where, facts.how, regs.rax, regs.rbx, regs.rcx, regs.rdx,
+        regs.rsi,     regs.rdi,    regs.rsp,  regs.rbp, regs.r8,  regs.r9,  regs.r10,
+        regs.r11,     regs.r12,    regs.r13,  regs.r14, regs.r15, regs.rip, regs.rflags & ~kRf};
+    value_ = XXH3_64bits_withSeed(words.data(), sizeof words, value_);
+    if (!facts.data.empty()) {
+        value_ = XXH3_64bits_withSeed(facts.data.data(), facts.data.size(), value_);
+    }
+}
+
+}  // namespace ftvmm::machine

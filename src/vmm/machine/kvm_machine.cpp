@@ -1,0 +1,191 @@
+#include "vmm/machine/kvm_machine.h"
+
+#include <fmt/format.h>
+
+#include <numeric>
+#include <utility>
+
+#include "vmm/boot/acpi.h"
+#include "vmm/boot/entry_state.h"
+#include "vmm/boot/kernel_image.h"
+#include "vmm/kvm/capabilities.h"
+#include "vmm/machine/cpu_state.h"
+#include "vmm/machine/exit_dispatch.h"
+#include "vmm/machine/msr_policy.h"
+
+namespace ftvmm::machine {
+
+namespace {
+
+// Three pages that Intel hosts need, below the BIOS in the hole of devices.
+constexpr Gpa kTssAddress{0xfffb'd000};
+
+constexpr std::array kNeededCapabilities{
+    KVM_CAP_USER_MEMORY, KVM_CAP_SET_TSS_ADDR, KVM_CAP_EXT_CPUID,          KVM_CAP_IMMEDIATE_EXIT,
+    KVM_CAP_SYNC_REGS,   KVM_CAP_VCPU_EVENTS,  KVM_CAP_X86_USER_SPACE_MSR, KVM_CAP_X86_MSR_FILTER,
+};
+
+std::vector<boot::CpuidLeaf> leaves_of(std::span<const kvm_cpuid_entry2> entries) {
+    std::vector<boot::CpuidLeaf> leaves;
+    for (const auto& entry : entries) {
+        leaves.push_back({entry.function, entry.index,
+                          (entry.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) != 0, entry.eax,
+                          entry.ebx, entry.ecx, entry.edx});
+    }
+    return leaves;
+}
+
+std::vector<kvm_cpuid_entry2> entries_of(std::span<const boot::CpuidLeaf> leaves) {
+    std::vector<kvm_cpuid_entry2> entries;
+    for (const auto& leaf : leaves) {
+        kvm_cpuid_entry2 entry{};
+        entry.function = leaf.function;
+        entry.index = leaf.index;
+        entry.flags = leaf.index_matters ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0;
+        entry.eax = leaf.eax;
+        entry.ebx = leaf.ebx;
+        entry.ecx = leaf.ecx;
+        entry.edx = leaf.edx;
+        entries.push_back(entry);
+    }
+    return entries;
+}
+
+Result<void> add_memory(const kvm::Vm& vm, const GuestMemory& memory) {
+    std::uint32_t slot = 0;
+    for (const auto& block : memory.blocks()) {
+        FTVMM_TRY(vm.set_user_memory_region(slot++, block.start, block.bytes, 0));
+    }
+    return {};
+}
+
+Result<KvmMachine::VmParts> create_vm(const kvm::System& system, const MachineConfig& config) {
+    FTVMM_ASSIGN(const auto capabilities, kvm::Capabilities::probe(system));
+    FTVMM_TRY(capabilities.require(kNeededCapabilities));
+    FTVMM_ASSIGN(const auto supported, system.get_supported_cpuid());
+    FTVMM_ASSIGN(const auto cpuid, boot::make_cpuid(config.cpu_model, leaves_of(supported)));
+
+    FTVMM_ASSIGN(auto memory, GuestMemory::create(config.memory_bytes));
+    FTVMM_ASSIGN(auto vm, system.create_vm());
+    constexpr std::array kMsrReasons{std::uint64_t{
+        KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER}};
+    FTVMM_TRY(vm.enable_cap(KVM_CAP_X86_USER_SPACE_MSR, kMsrReasons));
+    FTVMM_TRY(install_msr_filter(vm));
+    FTVMM_TRY(vm.set_tss_addr(kTssAddress));
+    FTVMM_TRY(add_memory(vm, memory));
+    FTVMM_ASSIGN(auto vcpu, vm.create_vcpu(0));
+    FTVMM_TRY(vcpu.set_cpuid2(entries_of(cpuid)));
+    vcpu.set_synced(KVM_SYNC_X86_REGS);
+    return KvmMachine::VmParts{std::move(memory), std::move(vm), std::move(vcpu)};
+}
+
+constexpr boot::AcpiPlatform kAcpiPlatform{
+    .pm1_event_port = dev::AcpiPm::kEventBlock,
+    .pm1_control_port = dev::AcpiPm::kControlBlock,
+    .pm_timer_port = dev::AcpiPm::kTimerBlock,
+    .reset_port = dev::AcpiPm::kFadtResetPort,
+    .reset_value = dev::AcpiPm::kResetValue,
+    .sci_irq = kSciLine,
+    .rtc_century_index = 0x32,
+};
+// The DSDT is compiled: what it says of the hardware is held against the hardware here.
+static_assert(boot::kDsdtPmPorts == dev::AcpiPm::kBase &&
+              boot::kDsdtPmPortCount == dev::AcpiPm::kPorts &&
+              boot::kDsdtSleepTypeS5 == dev::AcpiPm::kSleepTypeS5);
+static_assert(boot::kDsdtSerialPort == kCom1 && boot::kDsdtSerialIrq == kSerialLine);
+static_assert(boot::kDsdtRtcPort == dev::RtcCmos::kIndexPort && boot::kDsdtRtcIrq == kRtcLine);
+static_assert(boot::kDsdtPciPortsStart == pci::kPortWindowStart &&
+              boot::kDsdtPciMemoryStart == pci::kMemoryWindowStart &&
+              boot::kDsdtPciMemoryEnd == pci::kMemoryWindowEnd);
+
+}  // namespace
+
+std::uint64_t ExitCounts::total() const {
+    return std::accumulate(by_kind.begin(), by_kind.end(), std::uint64_t{0});
+}
+
+KvmMachine::KvmMachine(VmParts vm, const MachineConfig& config)
+    : config_(config), vm_(std::move(vm)), platform_(config.virtio, vm_.memory) {}
+
+Result<std::unique_ptr<KvmMachine>> KvmMachine::power_on(const kvm::System& system,
+                                                         const MachineConfig& config,
+                                                         const PowerOn& start) {
+    FTVMM_ASSIGN(auto parts, create_vm(system, config));
+    auto machine = std::make_unique<KvmMachine>(std::move(parts), config);
+    FTVMM_ASSIGN(machine->tsc_patch_, machine->load(start));
+    machine->apply(replay::input::WallClock{start.wall_clock});
+    return machine;
+}
+
+Result<boot::TscPatchReport> KvmMachine::load(const PowerOn& start) {
+    FTVMM_ASSIGN(auto kernel, boot::read_kernel(start.kernel));
+    FTVMM_ASSIGN(auto report, boot::patch_tsc(kernel.bytes, kernel.elf));
+    FTVMM_ASSIGN(const auto loaded, boot::load_kernel(kernel, vm_.memory));
+    const std::string command_line = boot::kernel_command_line(start.command_line);
+    const boot::BootInputs inputs{start.initrd, command_line, start.rng_seed,
+                                  boot::write_acpi_tables(vm_.memory, kAcpiPlatform)};
+    FTVMM_TRY(boot::write_boot_params(kernel, loaded, inputs, vm_.memory));
+    FTVMM_TRY(write_entry_state(vm_.vcpu, boot::write_entry_state(loaded, vm_.memory)));
+    return report;
+}
+
+bool KvmMachine::can_interrupt() const {
+    return vm_.vcpu.ready_for_interrupt_injection() && vm_.vcpu.if_flag();
+}
+
+Result<void> KvmMachine::inject() {
+    if (platform_.take_nmi()) {
+        FTVMM_ASSIGN(kvm_vcpu_events events, vm_.vcpu.get_vcpu_events());
+        events.nmi.pending = 1;
+        events.flags |= KVM_VCPUEVENT_VALID_NMI_PENDING;
+        FTVMM_TRY(vm_.vcpu.set_vcpu_events(events));
+    }
+    if (platform_.is_interrupt_pending() && can_interrupt()) {
+        FTVMM_TRY(vm_.vcpu.interrupt(platform_.acknowledge_interrupt()));
+    }
+    vm_.vcpu.request_interrupt_window(platform_.is_interrupt_pending());
+    return {};
+}
+
+Result<replay::Stop> KvmMachine::run() {
+    if (waiting_) return finish(*std::exchange(waiting_, std::nullopt));
+    if (halted_) {
+        if (!platform_.is_interrupt_pending() || !can_interrupt()) return replay::stop::Halted{};
+        halted_ = false;
+    }
+    FTVMM_TRY(inject());
+    FTVMM_ASSIGN(kvm::Exit exit, vm_.vcpu.run());
+    ++counts_.by_kind.at(exit.index());
+    if (std::holds_alternative<kvm::exit::Interrupted>(exit)) return replay::stop::Kicked{};
+    ++exits_;
+    digest_.add(exit, vm_.vcpu.synced_regs());
+    platform_.begin_landmark();
+    if (needs_time(exit)) {
+        waiting_ = exit;
+        return replay::stop::NeedsTime{};
+    }
+    return finish(exit);
+}
+
+replay::Stop KvmMachine::finish(const kvm::Exit& exit) {
+    using namespace kvm::exit;
+    if (std::holds_alternative<Hlt>(exit)) {
+        halted_ = true;
+        return replay::stop::Halted{};
+    }
+    if (std::holds_alternative<Shutdown>(exit)) return replay::stop::Reset{.triple_fault = true};
+    const bool is_failure =
+        std::holds_alternative<FailEntry>(exit) || std::holds_alternative<InternalError>(exit) ||
+        std::holds_alternative<Unexpected>(exit) || std::holds_alternative<Debug>(exit);
+    if (is_failure) {
+        return replay::stop::Crashed{fmt::format("the guest's processor stopped at {:#x}: {}",
+                                                 vm_.vcpu.synced_regs().rip, kvm::describe(exit))};
+    }
+    dispatch(exit, platform_);
+    const auto events = platform_.take_events();
+    if (events.power_off) return replay::stop::PoweredOff{};
+    if (events.reset) return replay::stop::Reset{};
+    return replay::stop::Exit{};
+}
+
+}  // namespace ftvmm::machine

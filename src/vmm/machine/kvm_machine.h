@@ -1,0 +1,115 @@
+// The guest's machine on this host's KVM.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "replay/guest_machine.h"
+#include "vmm/boot/boot_params.h"
+#include "vmm/boot/cpu_model.h"
+#include "vmm/boot/tsc_patch.h"
+#include "vmm/kvm/system.h"
+#include "vmm/kvm/vcpu.h"
+#include "vmm/kvm/vm.h"
+#include "vmm/machine/exit_digest.h"
+#include "vmm/machine/platform.h"
+#include "vmm/memory/guest_memory.h"
+
+namespace ftvmm::machine {
+
+// What the machine is made of; the same for its whole life and on both sides of a pair.
+struct MachineConfig {
+    std::uint64_t memory_bytes = 0;
+    boot::CpuModel cpu_model = boot::CpuModel::kV2;
+    VirtioConfig virtio;
+};
+
+// What it starts with. The files' bytes are read during power_on() alone.
+struct PowerOn {
+    std::span<const std::byte> kernel;
+    std::span<const std::byte> initrd;
+    std::string_view command_line;  // The user's part.
+    std::array<std::byte, boot::kRngSeedBytes> rng_seed{};
+    std::chrono::sys_seconds wall_clock;
+};
+
+// How often the guest has exited, by kvm::Exit's alternatives, and how often a run was interrupted.
+struct ExitCounts {
+    std::array<std::uint64_t, std::variant_size_v<kvm::Exit>> by_kind{};
+
+    [[nodiscard]] std::uint64_t total() const;
+};
+
+// Owned by the thread that runs the vCPU, and for that thread alone. An exit's way through here:
+//
+//   Vcpu::run() -> landmark, digest -> Platform::begin_landmark() -> dispatch() -> stop
+//                                            \-> NeedsTime, and dispatch() in the next run()
+class KvmMachine final : public replay::GuestMachine {
+  public:
+    // A machine with `start`'s kernel at its entry. Errors: a host that lacks a capability or a
+    // processor feature, a kernel that cannot be used, files that do not fit into memory.
+    static Result<std::unique_ptr<KvmMachine>> power_on(const kvm::System& system,
+                                                        const MachineConfig& config,
+                                                        const PowerOn& start);
+
+    [[nodiscard]] Result<replay::Stop> run() override;
+    [[nodiscard]] replay::Landmark landmark() const override { return {exits_}; }
+    void apply(const replay::Input& input) override { platform_.apply(input); }
+    [[nodiscard]] std::vector<replay::Output> take_outputs() override {
+        return platform_.take_outputs();
+    }
+    [[nodiscard]] std::uint64_t digest() const override { return digest_.value(); }
+    [[nodiscard]] std::optional<GuestTime> next_deadline() const override {
+        return platform_.next_deadline();
+    }
+    [[nodiscard]] bool wants_packets(std::uint32_t nic) const override {
+        return platform_.wants_packets(nic);
+    }
+    [[nodiscard]] bool wants_console_bytes(replay::ConsolePort port) const override {
+        return platform_.wants_console_bytes(port);
+    }
+    void kick() override { vm_.vcpu.kick(); }
+    void clear_kick() override { vm_.vcpu.clear_kick(); }
+
+    [[nodiscard]] const ExitCounts& exit_counts() const { return counts_; }
+    // How the kernel's code was changed; nothing in a restored machine.
+    [[nodiscard]] const std::optional<boot::TscPatchReport>& tsc_patch() const {
+        return tsc_patch_;
+    }
+
+    // The parts of KVM that one VM holds, in the order in which they are made.
+    struct VmParts {
+        GuestMemory memory;
+        kvm::Vm vm;
+        kvm::Vcpu vcpu;
+    };
+    // Use power_on().
+    KvmMachine(VmParts vm, const MachineConfig& config);
+
+  private:
+    [[nodiscard]] Result<boot::TscPatchReport> load(const PowerOn& start);
+    [[nodiscard]] bool can_interrupt() const;
+    [[nodiscard]] Result<void> inject();
+    [[nodiscard]] replay::Stop finish(const kvm::Exit& exit);
+
+    MachineConfig config_;
+    VmParts vm_;
+    Platform platform_;
+    ExitDigest digest_;
+    std::uint64_t exits_ = 0;
+    bool halted_ = false;
+    std::optional<kvm::Exit> waiting_;  // An access that waits for the time.
+    ExitCounts counts_;
+    std::optional<boot::TscPatchReport> tsc_patch_;
+};
+
+}  // namespace ftvmm::machine

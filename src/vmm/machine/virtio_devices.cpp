@@ -1,0 +1,226 @@
+#include "vmm/machine/virtio_devices.h"
+
+#include <utility>
+
+#include "base/check.h"
+#include "vmm/boot/memory_map.h"
+
+namespace ftvmm::machine {
+
+namespace {
+
+using replay::output::DiskOperation;
+
+DiskOperation operation_of(virtio::BlkRequest::Kind kind) {
+    switch (kind) {
+        case virtio::BlkRequest::Kind::kRead:
+            return DiskOperation::kRead;
+        case virtio::BlkRequest::Kind::kWrite:
+            return DiskOperation::kWrite;
+        case virtio::BlkRequest::Kind::kDiscard:
+            return DiskOperation::kDiscard;
+        case virtio::BlkRequest::Kind::kWriteZeroes:
+            return DiskOperation::kWriteZeroes;
+        case virtio::BlkRequest::Kind::kFlush:
+            break;
+    }
+    return DiskOperation::kFlush;
+}
+
+// An access that the bus knows how to route.
+bool is_natural(std::uint8_t size) {
+    return size == 1 || size == 2 || size == 4 || size == 8;
+}
+
+// The offset into ECAM of all `size` bytes at `address`, if they lie there.
+std::optional<std::uint32_t> ecam_offset(Gpa address, std::uint8_t size) {
+    if (address < boot::kEcamBase) return std::nullopt;
+    const std::uint64_t offset = address - boot::kEcamBase;
+    if (offset + size > pci::kEcamBytes) return std::nullopt;
+    return static_cast<std::uint32_t>(offset);
+}
+
+constexpr std::uint8_t kMaxConfigAccess = 4;
+
+}  // namespace
+
+VirtioDevices::VirtioDevices(const VirtioConfig& config) {
+    FTVMM_CHECK(config.disks.size() <= kMaxDisks && config.nics.size() <= kMaxNics,
+                "every device has a slot");
+    for (const auto& disk : config.disks)
+        disks_.emplace_back(disk);
+    for (const auto& nic : config.nics)
+        nics_.emplace_back(nic);
+    attach();
+    bus_.assign_bars();
+}
+
+void VirtioDevices::attach() {
+    bus_.attach(kRngSlot, rng_);
+    bus_.attach(kConsoleSlot, console_);
+    for (std::size_t i = 0; i < disks_.size(); ++i) {
+        bus_.attach(static_cast<std::uint8_t>(kFirstDiskSlot + i), disks_[i]);
+    }
+    for (std::size_t i = 0; i < nics_.size(); ++i) {
+        bus_.attach(static_cast<std::uint8_t>(kFirstNicSlot + i), nics_[i].device);
+    }
+}
+
+std::optional<std::uint32_t> VirtioDevices::read_port(std::uint16_t port, std::uint8_t size) {
+    return bus_.read_port(port, size);
+}
+
+bool VirtioDevices::write_port(virtio::Dma& dma, std::uint16_t port, std::uint8_t size,
+                               std::uint32_t value) {
+    const auto effects = bus_.write_port(port, size, value);
+    if (!effects) return false;
+    carry_out(dma, *effects);
+    return true;
+}
+
+std::optional<std::uint64_t> VirtioDevices::read_memory(Gpa address, std::uint8_t size) {
+    if (!is_natural(size)) return std::nullopt;
+    if (const auto offset = ecam_offset(address, size)) {
+        if (size > kMaxConfigAccess) return std::nullopt;
+        return bus_.read_ecam(*offset, size);
+    }
+    return bus_.read_memory(address, size);
+}
+
+bool VirtioDevices::write_memory(virtio::Dma& dma, Gpa address, std::uint8_t size,
+                                 std::uint64_t value) {
+    if (!is_natural(size)) return false;
+    if (const auto offset = ecam_offset(address, size)) {
+        if (size > kMaxConfigAccess) return false;
+        carry_out(dma, bus_.write_ecam(*offset, size, static_cast<std::uint32_t>(value)));
+        return true;
+    }
+    const auto effects = bus_.write_memory(address, size, value);
+    if (!effects) return false;
+    carry_out(dma, *effects);
+    return true;
+}
+
+void VirtioDevices::carry_out(virtio::Dma& dma, const pci::Effects& effects) {
+    add_messages(effects.messages);
+    if (effects.doorbell) ring(dma, effects.slot, *effects.doorbell);
+    if (effects.slot >= kFirstNicSlot && effects.slot < kFirstNicSlot + nics_.size()) {
+        report_offload(effects.slot - kFirstNicSlot);
+    }
+}
+
+void VirtioDevices::ring(virtio::Dma& dma, std::uint8_t slot, std::uint16_t queue) {
+    if (slot == kRngSlot) return ring_rng(dma, queue);
+    if (slot == kConsoleSlot) return ring_console(dma, queue);
+    if (slot >= kFirstNicSlot) return ring_nic(dma, slot - kFirstNicSlot, queue);
+    ring_disk(dma, slot - kFirstDiskSlot, queue);
+}
+
+void VirtioDevices::ring_disk(virtio::Dma& dma, std::uint32_t disk, std::uint16_t queue) {
+    auto work = disks_.at(disk).notify(dma, queue);
+    for (auto& request : work.requests)
+        ask_disk(disk, std::move(request));
+    add_messages(work.interrupts);
+}
+
+void VirtioDevices::ask_disk(std::uint32_t disk, virtio::BlkRequest request) {
+    outputs_.emplace_back(replay::output::DiskRequest{disk, request.id, operation_of(request.kind),
+                                                      request.sector * virtio::kSectorBytes,
+                                                      request.length, std::move(request.data)});
+}
+
+void VirtioDevices::ring_rng(virtio::Dma& dma, std::uint16_t queue) {
+    const auto work = rng_.notify(dma, queue);
+    for (const auto& request : work.requests)
+        ask_entropy(request);
+    add_messages(work.interrupts);
+}
+
+void VirtioDevices::ask_entropy(const virtio::RngRequest& request) {
+    outputs_.emplace_back(replay::output::EntropyRequest{request.id, request.length});
+}
+
+void VirtioDevices::ring_console(virtio::Dma& dma, std::uint16_t queue) {
+    auto work = console_.notify(dma, queue);
+    if (!work.output.empty()) {
+        outputs_.emplace_back(
+            replay::output::ConsoleBytes{std::move(work.output), replay::ConsolePort::kVirtio});
+    }
+    add_messages(work.interrupts);
+    if (work.has_room) deliver_waiting_console_bytes(dma);
+}
+
+void VirtioDevices::ring_nic(virtio::Dma& dma, std::uint32_t nic, std::uint16_t queue) {
+    auto work = nics_.at(nic).device.notify(dma, queue);
+    for (auto& frame : work.frames) {
+        outputs_.emplace_back(replay::output::Packet{nic, std::move(frame)});
+    }
+    add_messages(work.interrupts);
+    if (work.has_room) deliver_waiting_packets(dma, nics_.at(nic));
+}
+
+void VirtioDevices::complete_disk(virtio::Dma& dma,
+                                  const replay::input::DiskCompletion& completion) {
+    if (completion.disk >= disks_.size()) return;
+    add_messages(
+        disks_[completion.disk].complete(dma, completion.id, completion.ok, completion.data));
+}
+
+void VirtioDevices::give_entropy(virtio::Dma& dma, const replay::input::Entropy& entropy) {
+    add_messages(rng_.complete(dma, entropy.id, entropy.bytes));
+}
+
+void VirtioDevices::receive_console_bytes(virtio::Dma& dma, std::span<const std::byte> bytes) {
+    waiting_console_bytes_.insert(waiting_console_bytes_.end(), bytes.begin(), bytes.end());
+    deliver_waiting_console_bytes(dma);
+}
+
+void VirtioDevices::deliver_waiting_console_bytes(virtio::Dma& dma) {
+    if (waiting_console_bytes_.empty()) return;
+    const auto received = console_.receive(dma, waiting_console_bytes_);
+    const auto taken = static_cast<std::ptrdiff_t>(received.taken);
+    waiting_console_bytes_.erase(waiting_console_bytes_.begin(),
+                                 waiting_console_bytes_.begin() + taken);
+    add_messages(received.interrupts);
+}
+
+void VirtioDevices::receive_packet(virtio::Dma& dma, const replay::input::Packet& packet) {
+    if (packet.nic >= nics_.size()) return;
+    Nic& nic = nics_[packet.nic];
+    nic.waiting.emplace_back(packet.frame.begin(), packet.frame.end());
+    deliver_waiting_packets(dma, nic);
+}
+
+void VirtioDevices::deliver_waiting_packets(virtio::Dma& dma, Nic& nic) {
+    if (nic.waiting.empty()) return;
+    const auto received = nic.device.receive(dma, nic.waiting);
+    nic.waiting.erase(nic.waiting.begin(),
+                      nic.waiting.begin() + static_cast<std::ptrdiff_t>(received.taken));
+    add_messages(received.interrupts);
+}
+
+void VirtioDevices::report_offload(std::uint32_t nic) {
+    const virtio::NetOffload now = nics_.at(nic).device.offload();
+    if (now == nics_.at(nic).reported) return;
+    nics_.at(nic).reported = now;
+    outputs_.emplace_back(
+        replay::output::NicOffload{nic, now.checksum, now.tso4, now.tso6, now.ecn});
+}
+
+bool VirtioDevices::wants_packets(std::uint32_t nic) const {
+    return nic < nics_.size() && nics_[nic].waiting.empty();
+}
+
+void VirtioDevices::add_messages(const virtio::Interrupts& interrupts) {
+    messages_.insert(messages_.end(), interrupts.begin(), interrupts.end());
+}
+
+std::vector<pci::MsiMessage> VirtioDevices::take_messages() {
+    return std::exchange(messages_, {});
+}
+
+std::vector<replay::Output> VirtioDevices::take_outputs() {
+    return std::exchange(outputs_, {});
+}
+
+}  // namespace ftvmm::machine
