@@ -19,8 +19,8 @@ struct TapOffload {
     bool ecn = false;
 };
 
-// A tap interface whose frames begin with a virtio_net_hdr of kHeaderBytes. Never waits. Owned by
-// the io thread. A tap that was made here goes away with it.
+// A tap interface whose frames begin with a virtio_net_hdr of kHeaderBytes. Never waits. One thread
+// may read while another writes. A tap that was made here goes away with it.
 class Tap {
   public:
     static constexpr std::size_t kHeaderBytes = 12;
@@ -29,6 +29,9 @@ class Tap {
     static Result<Tap> open(const std::string& name);
     // A new tap, plugged into `bridge` and brought up.
     static Result<Tap> create_on(const std::string& bridge);
+
+    // The tap behind `fd`, which another process opened and set up as open() does.
+    static Tap adopt(Fd fd, std::string name) { return {std::move(fd), std::move(name)}; }
 
     [[nodiscard]] const std::string& name() const { return name_; }
     [[nodiscard]] int fd() const { return fd_.get(); }
