@@ -23,6 +23,7 @@ MAY_INCLUDE = {
     "vmm/virtio": ["base", "vmm/memory", "vmm/pci"],
     "vmm/machine": ["base", "replay", "vmm/boot", "vmm/dev", "vmm/kvm", "vmm/memory", "vmm/pci", "vmm/virtio"],
     "vmm/probe": ["base", "vmm/kvm", "vmm/memory"],
+    "node": ["base", "replay", "vmm/host"],
     "cli": ["base", "config", "vmm/kvm", "vmm/probe"],
 }
 

@@ -1,0 +1,146 @@
+#include "node/host_ports.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+#include "base/check.h"
+
+namespace ftvmm::node {
+
+namespace {
+
+template <class... F>
+struct Overloaded : F... {
+    using F::operator()...;
+};
+template <class... F>
+Overloaded(F...) -> Overloaded<F...>;
+
+}  // namespace
+
+replay::Input view_of(const OwnedInput& owned) {
+    return std::visit(
+        Overloaded{
+            [](const OwnedPacket& packet) -> replay::Input {
+                return replay::input::Packet{packet.nic, packet.frame};
+            },
+            [](const OwnedConsoleBytes& typed) -> replay::Input {
+                return replay::input::ConsoleBytes{typed.bytes};
+            },
+            [](const DiskDone& done) -> replay::Input {
+                const std::size_t length = done.ok ? done.length : 0;
+                return replay::input::DiskCompletion{done.disk, done.id, done.ok,
+                                                     done.buffer.bytes().first(length)};
+            },
+            [](const OwnedEntropy& entropy) -> replay::Input {
+                return replay::input::Entropy{entropy.id, entropy.bytes};
+            },
+            [](const replay::input::PowerButton& button) -> replay::Input { return button; }},
+        owned);
+}
+
+HostPorts::HostPorts(DiskThread& disks, IoThread& io, VcpuControl& control, Entropy& entropy)
+    : disks_(disks), io_(io), control_(control), entropy_(entropy) {}
+
+NicPort& HostPorts::nic(std::uint32_t index) {
+    FTVMM_CHECK(index < io_.nics().size(), "the guest's network cards are the node's");
+    return io_.nics()[index];
+}
+
+void HostPorts::release(replay::Output&& output) {
+    std::visit(
+        Overloaded{
+            [this](replay::output::ConsoleBytes&& bytes) { print(std::move(bytes)); },
+            [this](replay::output::Packet&& packet) {
+                nic(packet.nic).send(std::move(packet.frame));
+            },
+            [this](replay::output::NicOffload&& offload) { nic(offload.nic).set_offload(offload); },
+            [this](replay::output::DiskRequest&& request) { submit(std::move(request)); },
+            [this](replay::output::EntropyRequest&& request) { answer(request); }},
+        std::move(output));
+}
+
+void HostPorts::print(replay::output::ConsoleBytes&& output) {
+    if (!prints_.empty() || !io_.try_print(std::move(output.bytes))) {
+        prints_.push_back(std::move(output));
+    }
+}
+
+void HostPorts::submit(replay::output::DiskRequest&& request) {
+    if (requests_.empty() && disks_.has_room_for(request)) {
+        disks_.submit(std::move(request));
+    } else {
+        requests_.push_back(std::move(request));
+    }
+}
+
+void HostPorts::answer(const replay::output::EntropyRequest& request) {
+    OwnedEntropy& answer = answers_.emplace_back();
+    answer.id = request.id;
+    answer.bytes.resize(request.length);
+    entropy_.fill(answer.bytes);
+}
+
+void HostPorts::retry() {
+    for (NicPort& nic : io_.nics())
+        nic.send_waiting();
+    while (!prints_.empty() && io_.try_print(std::move(prints_.front().bytes)))
+        prints_.pop_front();
+    while (!requests_.empty() && disks_.has_room_for(requests_.front())) {
+        disks_.submit(std::move(requests_.front()));
+        requests_.pop_front();
+    }
+}
+
+std::optional<OwnedInput> HostPorts::next_input(const replay::GuestMachine& machine) {
+    unwanted_ = 0;
+    if (control_.take_power_button()) return replay::input::PowerButton{};
+    if (!answers_.empty()) {
+        OwnedInput input = std::move(answers_.front());
+        answers_.pop_front();
+        return input;
+    }
+    if (auto done = disks_.take()) return std::move(*done);
+    for (std::uint32_t i = 0; i < io_.nics().size(); ++i) {
+        if (!machine.wants_packets(i)) {
+            io_.nics()[i].shut();
+            ++unwanted_;
+        } else if (auto frame = io_.nics()[i].take()) {
+            return OwnedPacket{i, std::move(*frame)};
+        }
+    }
+    if (!machine.wants_console_bytes()) {
+        io_.typed().shut();
+        ++unwanted_;
+    } else if (auto bytes = io_.typed().take()) {
+        return OwnedConsoleBytes{std::move(*bytes)};
+    }
+    return std::nullopt;
+}
+
+void HostPorts::reset() {
+    requests_.clear();
+    answers_.clear();
+    drain_disks();
+    for (std::uint32_t i = 0; i < io_.nics().size(); ++i)
+        io_.nics()[i].set_offload(replay::output::NicOffload{.nic = i});
+}
+
+void HostPorts::drain_disks() {
+    while (true) {
+        while (disks_.take()) {
+        }
+        if (disks_.outstanding() == 0) return;
+        control_.waker().wait();
+        (void)control_.waker().take_news();
+    }
+}
+
+std::uint64_t HostPorts::lost_frames() const {
+    return std::accumulate(
+        io_.nics().begin(), io_.nics().end(), std::uint64_t{0},
+        [](std::uint64_t sum, const NicPort& nic) { return sum + nic.lost_frames(); });
+}
+
+}  // namespace ftvmm::node

@@ -1,0 +1,192 @@
+#include "node/io_thread.h"
+
+#include <fmt/core.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <utility>
+
+namespace ftvmm::node {
+
+namespace {
+
+// What an event is about: one of these, or an index above kNics or kConsoles.
+constexpr std::uint64_t kBell = 0;
+constexpr std::uint64_t kSignals = 1;
+constexpr std::uint64_t kNics = std::uint64_t{1} << 32U;
+constexpr std::uint64_t kConsoles = std::uint64_t{2} << 32U;
+
+}  // namespace
+
+Result<std::unique_ptr<IoThread>> IoThread::start(IoOptions options, VcpuControl& control) {
+    FTVMM_ASSIGN(Doorbell bell, Doorbell::create());
+    FTVMM_ASSIGN(host::Epoll epoll, host::Epoll::create());
+    auto io =
+        std::make_unique<IoThread>(std::move(options), control, std::move(bell), std::move(epoll));
+    FTVMM_TRY(io->watch_all());
+    io->thread_ = std::thread([thread = io.get()] { thread->work(); });
+    return io;
+}
+
+IoThread::IoThread(IoOptions options, VcpuControl& control, Doorbell bell, host::Epoll epoll)
+    : control_(control),
+      bell_(std::move(bell)),
+      typed_(kMaxTyped, control.waker(), bell_),
+      prints_(kMaxPrints),
+      epoll_(std::move(epoll)),
+      consoles_(std::move(options.consoles)),
+      console_failures_(consoles_.size()),
+      signals_(std::move(options.signals)),
+      grace_(options.grace),
+      log_(std::move(options.log)),
+      scratch_(NicPort::kMaxFrameBytes) {
+    for (host::Tap& tap : options.taps)
+        nics_.emplace_back(std::move(tap), control.waker(), bell_, log_);
+    watched_.resize(nics_.size());
+}
+
+IoThread::~IoThread() {
+    stopping_ = true;
+    bell_.ring();
+    if (thread_.joinable()) thread_.join();
+}
+
+Result<void> IoThread::watch_all() {
+    FTVMM_TRY(epoll_.add(bell_.fd(), EPOLLIN, kBell));
+    if (signals_.valid()) FTVMM_TRY(epoll_.add(signals_.get(), EPOLLIN, kSignals));
+    for (std::size_t i = 0; i < nics_.size(); ++i)
+        FTVMM_TRY(epoll_.add(nics_[i].tap().fd(), 0, kNics + i));
+    for (std::size_t i = 0; i < consoles_.size(); ++i) {
+        if (consoles_[i]->fd() >= 0) {
+            FTVMM_TRY(epoll_.add(consoles_[i]->fd(), EPOLLIN, kConsoles + i));
+        }
+    }
+    return {};
+}
+
+bool IoThread::try_print(Bytes&& bytes) {
+    bool pushed = prints_.try_push(std::move(bytes));
+    if (!pushed) {
+        print_starved_.exchange(1);
+        // NOLINTNEXTLINE(bugprone-use-after-move): what is refused stays with the caller.
+        pushed = prints_.try_push(std::move(bytes));
+    }
+    if (pushed) bell_.ring();
+    return pushed;
+}
+
+void IoThread::work() {
+    // A reader of a console who goes away is an error of the write, and no signal.
+    sigset_t signals{};
+    ::sigemptyset(&signals);
+    ::sigaddset(&signals, SIGPIPE);
+    (void)::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+    std::array<epoll_event, 32> room{};
+    while (!stopping_) {
+        bell_.before_sleep();
+        // Whoever rings from here on is heard.
+        settle();
+        const auto events = epoll_.wait(room, patience_ms());
+        bell_.after_sleep(std::ranges::any_of(
+            events, [](const epoll_event& event) { return event.data.u64 == kBell; }));
+        for (const epoll_event& event : events)
+            on_event(event);
+        if (power_ends_at_ && clock_.now() >= *power_ends_at_) {
+            log_("the guest did not shut down in time: its power ends");
+            power_ends_at_.reset();
+            control_.stop();
+        }
+    }
+    while (prints_.size() > 0)
+        print_all();
+}
+
+// Nothing while there is work, else until the grace has passed, rounded up.
+int IoThread::patience_ms() const {
+    if (stopping_ || prints_.size() > 0) return 0;
+    if (!power_ends_at_) return -1;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(*power_ends_at_ - clock_.now());
+    constexpr std::chrono::milliseconds kHour{3600000};
+    return static_cast<int>(std::clamp(left, std::chrono::milliseconds(0), kHour).count());
+}
+
+void IoThread::on_event(const epoll_event& event) {
+    const std::uint64_t tag = event.data.u64;
+    if (tag == kSignals) {
+        on_signal();
+    } else if (tag >= kConsoles) {
+        on_console(tag - kConsoles);
+    } else if (tag >= kNics) {
+        on_nic(tag - kNics, event.events);
+    }
+}
+
+void IoThread::on_nic(std::size_t index, std::uint32_t events) {
+    NicPort& nic = nics_[index];
+    if ((events & EPOLLOUT) != 0) nic.on_writable();
+    if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) == 0 || nic.read_frames(scratch_)) return;
+    epoll_.remove(nic.tap().fd());
+    watched_[index].gone = true;
+}
+
+void IoThread::on_console(std::size_t index) {
+    host::ConsoleBackend& console = *consoles_[index];
+    const bool had_left = console.left();
+    const bool room = typed_.has_room();
+    if (!room) consoles_have_room_ = false;
+    Bytes typed = console.service(room ? kTypedBytes : 0);
+    if (!typed.empty()) typed_.push(std::move(typed));
+    if (console.left() && !had_left) end_guest("the console's user left");
+}
+
+void IoThread::on_signal() {
+    signalfd_siginfo signal{};
+    while (::read(signals_.get(), &signal, sizeof signal) == sizeof signal)
+        end_guest(signal.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
+}
+
+void IoThread::end_guest(const char* why) {
+    if (power_ends_at_) {
+        log_(fmt::format("{} again: the guest's power ends", why));
+        control_.stop();
+        return;
+    }
+    log_(fmt::format("{}: the guest is asked to shut down, its power ends in {} s", why,
+                     grace_.count()));
+    power_ends_at_ = clock_.now() + grace_;
+    control_.press_power_button();
+}
+
+void IoThread::print_all() {
+    // As much as the queue holds: the guest may print as fast as this does.
+    for (std::size_t count = 0; count < kMaxPrints; ++count) {
+        const auto bytes = prints_.try_pop();
+        if (!bytes) break;
+        for (std::size_t i = 0; i < consoles_.size(); ++i) {
+            const auto printed = consoles_[i]->print(*bytes);
+            if (printed) continue;
+            if (console_failures_[i].pass(clock_.now())) log_(printed.error().line());
+        }
+    }
+    if (print_starved_.exchange(0) != 0) control_.waker().wake();
+}
+
+void IoThread::settle() {
+    print_all();
+    if (!consoles_have_room_ && typed_.has_room()) {
+        consoles_have_room_ = true;
+        for (std::size_t i = 0; i < consoles_.size(); ++i)
+            on_console(i);
+    }
+    for (std::size_t i = 0; i < nics_.size(); ++i) {
+        const std::uint32_t interest = nics_[i].interest();
+        if (watched_[i].gone || interest == watched_[i].interest) continue;
+        epoll_.modify(nics_[i].tap().fd(), interest, kNics + i);
+        watched_[i].interest = interest;
+    }
+}
+
+}  // namespace ftvmm::node

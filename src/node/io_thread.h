@@ -1,0 +1,102 @@
+// The thread between the guest and the host's network, consoles and signals.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "base/spsc_queue.h"
+#include "node/doorbell.h"
+#include "node/input_lane.h"
+#include "node/log.h"
+#include "node/nic_port.h"
+#include "node/vcpu_control.h"
+#include "vmm/host/console_backend.h"
+#include "vmm/host/epoll.h"
+#include "vmm/host/tap.h"
+
+namespace ftvmm::node {
+
+struct IoOptions {
+    std::vector<host::Tap> taps;  // One for each of the guest's cards.
+    std::vector<std::unique_ptr<host::ConsoleBackend>> consoles;
+    // A signalfd of the signals that ask the VM to end, or none.
+    Fd signals;
+    // From the press of the power button to the end of the power.
+    std::chrono::seconds grace{60};
+    Log log;
+};
+
+// A first signal, or a console's user who leaves, presses the guest's power button; a second one,
+// or `grace`, ends the power. The destructor ends the thread; what the consoles took is printed.
+class IoThread {
+  public:
+    using Bytes = std::vector<std::byte>;
+    // Of what the guest prints, and of what is typed: each of some bytes.
+    static constexpr std::size_t kMaxPrints = 1024;
+    static constexpr std::size_t kMaxTyped = 64;
+    // Typed in one piece; a paste takes several.
+    static constexpr std::size_t kTypedBytes = 4096;
+
+    // `control` outlives it.
+    static Result<std::unique_ptr<IoThread>> start(IoOptions options, VcpuControl& control);
+    IoThread(IoOptions options, VcpuControl& control, Doorbell bell, host::Epoll epoll);
+    IoThread(const IoThread&) = delete;
+    IoThread& operator=(const IoThread&) = delete;
+    ~IoThread();
+
+    // The vCPU thread's own.
+    [[nodiscard]] std::deque<NicPort>& nics() { return nics_; }
+    [[nodiscard]] InputLane<Bytes>& typed() { return typed_; }
+    // False: there is no room, `bytes` are untouched, and the waker wakes when there is.
+    [[nodiscard]] bool try_print(Bytes&& bytes);
+
+  private:
+    struct Watched {
+        std::uint32_t interest = 0;
+        bool gone = false;
+    };
+
+    [[nodiscard]] Result<void> watch_all();
+    void work();
+    [[nodiscard]] int patience_ms() const;
+    void on_event(const epoll_event& event);
+    void on_nic(std::size_t index, std::uint32_t events);
+    void on_console(std::size_t index);
+    void on_signal();
+    void end_guest(const char* why);
+    void print_all();
+    // Looks at what the vCPU thread may have changed.
+    void settle();
+
+    VcpuControl& control_;
+    Doorbell bell_;
+    std::deque<NicPort> nics_;
+    InputLane<Bytes> typed_;
+    SpscQueue<Bytes> prints_;
+    std::atomic<int> print_starved_{0};  // The vCPU thread waits for room in prints_.
+    std::atomic<bool> stopping_{false};
+
+    host::Epoll epoll_;  // The thread's own, like what follows.
+    std::vector<Watched> watched_;
+    std::vector<std::unique_ptr<host::ConsoleBackend>> consoles_;
+    std::vector<RateLimit> console_failures_;
+    bool consoles_have_room_ = true;
+    Fd signals_;
+    std::chrono::seconds grace_;
+    std::optional<Instant> power_ends_at_;
+    Log log_;
+    SystemClock clock_;
+    std::vector<std::byte> scratch_;
+    std::thread thread_;
+};
+
+}  // namespace ftvmm::node

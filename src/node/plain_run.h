@@ -1,0 +1,62 @@
+// A VM that runs for itself: nothing is recorded, and nobody takes over.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "node/disk_thread.h"
+#include "node/io_thread.h"
+#include "node/log.h"
+#include "node/statistics.h"
+#include "node/vcpu_thread.h"
+#include "replay/guest_machine.h"
+
+namespace ftvmm::node {
+
+struct PlainRun {
+    std::vector<NodeDisk> disks;  // What their engines work on outlives the run.
+    std::vector<host::Tap> taps;
+    std::vector<std::unique_ptr<host::ConsoleBackend>> consoles;
+    // SIGTERM and SIGINT press the power button, and the second one ends the power.
+    bool handle_signals = true;
+    std::chrono::seconds grace{60};  // From the button to the end of the power.
+    Log log = log_to_stderr;
+};
+
+// Makes the guest as it is when the power comes on; called again when it resets itself, after the
+// machine before is gone. On the vCPU thread.
+using PowerOn = std::function<Result<std::unique_ptr<replay::GuestMachine>>()>;
+
+struct PlainEnd {
+    End end;  // Never a Reset.
+    Statistics statistics;
+};
+
+// Runs the guest, over its resets, until it ends; the calling thread is the vCPU's, and `control`
+// is how other threads reach it. All threads it started are gone when it returns. An error where
+// the guest cannot be started, or resets itself over and over.
+[[nodiscard]] Result<PlainEnd> run_plainly(PlainRun options, const PowerOn& power_on,
+                                           VcpuControl& control);
+
+// Finds a guest that gets no further than its own reset. Pure.
+class ResetLoop {
+  public:
+    static constexpr int kMaxResets = 5;
+    // No guest is up and useful in less.
+    static constexpr std::chrono::seconds kShortLife{10};
+
+    // A guest reset itself `life` after its power-on. True: that was one too many.
+    [[nodiscard]] bool add(std::chrono::nanoseconds life) {
+        short_lives_ = life < kShortLife ? short_lives_ + 1 : 0;
+        return short_lives_ >= kMaxResets;
+    }
+
+  private:
+    int short_lives_ = 0;
+};
+
+}  // namespace ftvmm::node

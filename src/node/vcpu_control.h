@@ -1,0 +1,51 @@
+// What other threads may ask of the vCPU thread.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <future>
+#include <mutex>
+
+#include "base/result.h"
+#include "node/waker.h"
+#include "replay/guest_machine.h"
+
+namespace ftvmm::node {
+
+// Lives as long as the run, over all power-ons of the guest.
+class VcpuControl {
+  public:
+    using Call = std::function<void(replay::GuestMachine&)>;
+
+    // Any thread.
+    [[nodiscard]] Waker& waker() { return waker_; }
+    void press_power_button();
+    // The run ends at the next stop, as if the power went.
+    void stop();
+    [[nodiscard]] bool is_stopping() const { return stopping_; }
+    // Calls `call` on the vCPU thread while the machine stands still, landmark or not, and waits
+    // for its end. An error: the run ended first. Not from the vCPU thread.
+    [[nodiscard]] Result<void> call(Call call);
+
+    // The vCPU thread's own.
+    [[nodiscard]] bool take_power_button() { return power_button_.exchange(false); }
+    void answer_calls(replay::GuestMachine& machine);
+    // No call is answered from here on.
+    void close();
+
+  private:
+    struct Waiting {
+        Call call;
+        std::promise<bool> answered;
+    };
+
+    Waker waker_;
+    std::atomic<bool> power_button_{false};
+    std::atomic<bool> stopping_{false};
+    std::mutex mutex_;  // Guards what follows.
+    std::deque<Waiting> calls_;
+    bool closed_ = false;
+};
+
+}  // namespace ftvmm::node

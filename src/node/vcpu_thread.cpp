@@ -1,0 +1,127 @@
+#include "node/vcpu_thread.h"
+
+#include <utility>
+
+namespace ftvmm::node {
+
+namespace {
+
+// Signals reach the machine as long as this lives.
+class InMachine {
+  public:
+    InMachine(Waker& waker, replay::GuestMachine& machine) : waker_(waker) {
+        waker_.enter_machine(machine);
+    }
+    InMachine(const InMachine&) = delete;
+    InMachine& operator=(const InMachine&) = delete;
+    ~InMachine() { waker_.leave_machine(); }
+
+  private:
+    Waker& waker_;
+};
+
+}  // namespace
+
+Result<End> VcpuThread::run(replay::GuestMachine& machine, GuestTime start) {
+    const InMachine in_machine(control_.waker(), machine);
+    FTVMM_ASSIGN(DeadlineTimer timer, DeadlineTimer::create());
+    Guest guest{machine, std::move(timer), clock_.now() - start.time_since_epoch()};
+    End end = run_to_end(guest);
+    release_outputs(guest);
+    statistics_.kicks = control_.waker().kicks();
+    statistics_.lost_frames = ports_.lost_frames();
+    return end;
+}
+
+End VcpuThread::run_to_end(Guest& guest) {
+    Waker& waker = control_.waker();
+    while (true) {
+        const bool may_run = prepare(guest);
+        if (control_.is_stopping()) return end::Stopped{};
+        if (!may_run) {
+            ++statistics_.waits;
+            waker.wait();
+            continue;
+        }
+        // News in the meantime: look at it first.
+        if (!waker.begin_run()) continue;
+        const auto stop = guest.machine.run();
+        waker.end_run();
+        if (!stop) return end::Crashed{stop.error().line()};
+        if (auto end = handle(guest, *stop)) return std::move(*end);
+    }
+}
+
+bool VcpuThread::prepare(Guest& guest) {
+    release_outputs(guest);
+    if (control_.waker().take_news()) {
+        control_.answer_calls(guest.machine);
+        ports_.retry();
+        give_due_time(guest);
+        give_inputs(guest);
+    } else if (ports_.has_unwanted() || ports_.has_answers()) {
+        give_inputs(guest);
+    }
+    cover_deadline(guest);
+    return !guest.halted && !ports_.is_congested();
+}
+
+std::optional<End> VcpuThread::handle(Guest& guest, const replay::Stop& stop) {
+    ++statistics_.stops.at(stop.index());
+    if (std::holds_alternative<replay::stop::NeedsTime>(stop)) {
+        give_time(guest, clock_.now());
+    } else if (std::holds_alternative<replay::stop::Halted>(stop)) {
+        guest.halted = true;
+    } else if (std::holds_alternative<replay::stop::Kicked>(stop)) {
+        // A kick that came too late for its news would else end every run from here on.
+        guest.machine.clear_kick();
+    } else if (std::holds_alternative<replay::stop::PoweredOff>(stop)) {
+        return end::PoweredOff{};
+    } else if (const auto* reset = std::get_if<replay::stop::Reset>(&stop)) {
+        return end::Reset{reset->triple_fault};
+    } else if (const auto* crashed = std::get_if<replay::stop::Crashed>(&stop)) {
+        return end::Crashed{crashed->why};
+    }
+    return std::nullopt;
+}
+
+void VcpuThread::release_outputs(Guest& guest) {
+    for (replay::Output& output : guest.machine.take_outputs()) {
+        ++statistics_.outputs.at(output.index());
+        ports_.release(std::move(output));
+    }
+}
+
+void VcpuThread::apply(replay::GuestMachine& machine, const replay::Input& input) {
+    ++statistics_.inputs.at(input.index());
+    machine.apply(input);
+}
+
+void VcpuThread::give_time(Guest& guest, Instant now) {
+    apply(guest.machine, replay::input::Time{GuestTime(now - guest.zero)});
+    guest.halted = false;
+}
+
+void VcpuThread::give_due_time(Guest& guest) {
+    const Instant now = clock_.now();
+    guest.timer.passed(now);
+    const auto deadline = guest.machine.next_deadline();
+    if (deadline && guest.zero + deadline->time_since_epoch() <= now) give_time(guest, now);
+}
+
+void VcpuThread::give_inputs(Guest& guest) {
+    do {
+        while (const auto input = ports_.next_input(guest.machine)) {
+            apply(guest.machine, view_of(*input));
+            guest.halted = false;
+        }
+        release_outputs(guest);
+    } while (ports_.has_answers());
+}
+
+void VcpuThread::cover_deadline(Guest& guest) {
+    const auto deadline = guest.machine.next_deadline();
+    if (deadline) guest.timer.cover(guest.zero + deadline->time_since_epoch());
+}
+
+}  // namespace ftvmm::node

@@ -1,0 +1,81 @@
+// Runs the guest: from stop to stop, inputs in, outputs out, time on.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "node/deadline_timer.h"
+#include "node/host_ports.h"
+#include "node/statistics.h"
+#include "node/vcpu_control.h"
+#include "replay/guest_machine.h"
+
+namespace ftvmm::node {
+
+namespace end {
+
+// The guest switched itself off.
+struct PoweredOff {};
+// It wants to start anew.
+struct Reset {
+    bool triple_fault = false;
+};
+// The host's processor or KVM could not go on; `why` is one sentence.
+struct Crashed {
+    std::string why;
+};
+// VcpuControl::stop() took the power.
+struct Stopped {};
+
+}  // namespace end
+
+using End = std::variant<end::PoweredOff, end::Reset, end::Crashed, end::Stopped>;
+
+// The calling thread is the vCPU's, and the machine is its own, until run() returns.
+//
+// Guest time goes on with the host's from where the guest starts. It reaches the machine when it
+// asks (NeedsTime) and when a timer is due, and then is read from the host's clock; no other stop
+// costs a look at the clock.
+class VcpuThread {
+  public:
+    // All outlive it.
+    VcpuThread(HostPorts& ports, VcpuControl& control, Statistics& statistics)
+        : ports_(ports), control_(control), statistics_(statistics) {}
+
+    // One power-on, or a restored machine that goes on at `start`, until its end. An error: the
+    // guest could not be run at all.
+    [[nodiscard]] Result<End> run(replay::GuestMachine& machine, GuestTime start);
+
+    // An input for a machine that does not run yet.
+    void apply(replay::GuestMachine& machine, const replay::Input& input);
+
+  private:
+    // One power-on.
+    struct Guest {
+        replay::GuestMachine& machine;
+        DeadlineTimer timer;
+        Instant zero;  // When its time was 0.
+        bool halted = false;
+    };
+
+    [[nodiscard]] End run_to_end(Guest& guest);
+    // Between two runs: whether the machine may run on.
+    [[nodiscard]] bool prepare(Guest& guest);
+    // What to do about `stop`; the end, if it is one.
+    [[nodiscard]] std::optional<End> handle(Guest& guest, const replay::Stop& stop);
+    void release_outputs(Guest& guest);
+    void give_time(Guest& guest, Instant now);
+    void give_due_time(Guest& guest);
+    void give_inputs(Guest& guest);
+    void cover_deadline(Guest& guest);
+
+    HostPorts& ports_;
+    VcpuControl& control_;
+    Statistics& statistics_;
+    SystemClock clock_;
+};
+
+}  // namespace ftvmm::node
