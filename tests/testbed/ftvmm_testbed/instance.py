@@ -39,6 +39,19 @@ class Instance:
         return self.build_dir / "testbed"
 
     @property
+    def deb_cache(self) -> Path:
+        """Debian packages that builds of images have downloaded.  Requires `build_lock` held."""
+        return self.cache_dir / "debs"
+
+    @property
+    def build_lock(self) -> Path:
+        return self.cache_dir / "build.lock"
+
+    def any_running(self) -> bool:
+        """Whether a testbed of this checkout may be up, under whatever name."""
+        return any(self.cache_dir.glob("run-*"))
+
+    @property
     def disk_dir(self) -> Path:
         """The hosts' disks, which can grow large."""
         return self.cache_dir / f"run-{self.name}"
