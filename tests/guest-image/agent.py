@@ -48,7 +48,11 @@ class Console:
             self._input, self._output = where
         else:
             self._socket = socket.socket(socket.AF_UNIX)
-            self._socket.connect(str(where))
+            try:
+                self._socket.connect(str(where))
+            except OSError:
+                self.close()
+                raise
             self._input = self._output = self._socket.fileno()
 
     def reconnect(self, where: str | Path | tuple[int, int]) -> None:

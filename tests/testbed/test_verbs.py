@@ -280,6 +280,66 @@ class Faults(unittest.TestCase):
         self.assertTrue(tb.reachable("h2", "h1"))
 
 
+class Bridge(unittest.TestCase):
+    def setUp(self) -> None:
+        self.addCleanup(tb.verb, "bridge", "h1", "--remove")
+
+    def plug_in_guest(self, address: str) -> None:
+        """A network namespace on h1 with a card in br0: to the network it is what a guest's tap is."""
+        self.addCleanup(tb.out, "h1", "ip netns del guest")
+        tb.out("h1", f"""set -e
+            ip netns add guest
+            ip link add tap0 type veth peer name eth0 netns guest
+            ip link set tap0 master br0 up
+            ip -n guest addr add {address}/24 dev eth0
+            ip -n guest link set eth0 up""")
+
+    def test_a_guest_in_the_bridge_is_on_the_service_network(self) -> None:
+        tb.verb("bridge", "h1")
+        self.plug_in_guest("10.77.1.50")
+        for member in ("client", "h2", "h1"):
+            self.assertTrue(tb.reachable(member, "10.77.1.50"), member)
+        done = tb.run("h1", "ip", "netns", "exec", "guest", "ping", "-c", 3, "-i", 0.2, "-W", 4, "10.77.1.100")
+        self.assertIn(" 0% packet loss", done.stdout)
+
+    def test_a_cut_of_the_host_cuts_off_its_guests(self) -> None:
+        tb.verb("bridge", "h1")
+        self.plug_in_guest("10.77.1.50")
+        self.addCleanup(tb.verb, "heal")
+        tb.verb("cut", "h1", "client")
+        self.assertTrue(tb.silent("client", "10.77.1.50"))
+        self.assertTrue(tb.reachable("h2", "10.77.1.50"))
+
+    def test_the_host_keeps_its_address_its_mac_and_its_storage(self) -> None:
+        mac = tb.out("h1", "cat /sys/class/net/svc/address")
+        tb.verb("bridge", "h1")
+        for host, card in (("client", "svc"), ("h2", "svc")):
+            self.assertTrue(tb.reachable(host, "h1"), host)
+            self.assertIn(mac, tb.out(host, f"ip neigh show 10.77.1.11 dev {card}"))
+        self.assertEqual(tb.out("h1", "echo here > /srv/ftvmm/bridge; cat /srv/ftvmm/bridge"), "here")
+        self.assertEqual(tb.out("h1", "ip -o -4 addr show svc"), "")
+
+    def test_asked_twice_it_is_made_once_and_removed_it_is_gone(self) -> None:
+        before = tb.out("h1", "ip -o -4 addr show svc; ip route")
+        tb.verb("bridge", "h1")
+        tb.verb("bridge", "h1")
+        self.assertIn("10.77.1.11/24", tb.out("h1", "ip -o -4 addr show br0"))
+        tb.verb("bridge", "h1", "--remove")
+        tb.verb("bridge", "h1", "--remove")
+        self.assertEqual(tb.out("h1", "ip -o -4 addr show svc; ip route"), before)
+        self.assertEqual(tb.out("h1", "ls /sys/class/net | grep br0 || true"), "")
+        self.assertTrue(tb.reachable("client", "h1"))
+
+    def test_a_bridge_that_cannot_be_made_changes_nothing(self) -> None:
+        # A card's address that is not where it should be makes the last steps fail.
+        tb.out("h1", "ip addr del 10.77.1.11/24 dev svc")
+        refused = tb.verb("bridge", "h1", check=False)
+        self.assertEqual((refused.returncode, refused.stderr.count("\n")), (1, 1), refused.stderr)
+        self.assertIn("h1's br0 was not made", refused.stderr)
+        self.assertEqual(tb.out("h1", "ls /sys/class/net | grep br0 || true"), "")
+        self.assertTrue(tb.reachable("client", "h1"))
+
+
 class SharedStorage(unittest.TestCase):
     def test_file_access_hangs_while_nfs_is_stopped_and_goes_on_with_all_data(self) -> None:
         tb.out("h1", "seq 1000 > /srv/ftvmm/numbers && sync /srv/ftvmm/numbers")
@@ -309,6 +369,7 @@ class Refusals(unittest.TestCase):
             (["cut", "h1", "moon"], "no member 'moon'"),
             (["up"], "testbed down"),
             (["logs", "h9"], "no log"),
+            (["bridge", "client"], "not a machine"),
             (["push", "h1", "/does/not/exist"], "no such file"),
         ):
             done = tb.verb(*words, check=False)

@@ -102,6 +102,10 @@ def parser() -> Parser:
     heal = verb("heal", "end all faults, or those between two members")
     heal.add_argument("members", nargs="*", metavar="A B")
 
+    bridge = verb("bridge", "put a host's svc card into a bridge br0, for the taps of guests")
+    bridge.add_argument("host")
+    bridge.add_argument("--remove", action="store_true", help="as it was before")
+
     verb("nfs-stop", "stop the NFS service: file access on hosts hangs")
     verb("nfs-start", "start the NFS service again")
     status = verb("status", "hosts, faults, storage")

@@ -180,6 +180,7 @@ VERBS = {
     "delay": plain("delay", "a", "b", "net", "one_way", "ms"),
     "loss": plain("loss", "a", "b", "net", "one_way", "permille"),
     "heal": heal,
+    "bridge": plain("bridge", "host", "remove"),
     "nfs-stop": plain("nfs_stop"),
     "nfs-start": plain("nfs_start"),
     "status": show_status,

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import delayline
+from . import delayline, hostbridge
 from .control import Progress
 from .errors import TestbedError
 from .faults import Direction, Faults, directions
@@ -234,6 +234,15 @@ class Verbs:
                 if permille:
                     self._faults.loss_permille[direction] = permille
             self._apply()
+
+    def verb_bridge(self, progress: Progress, host: str, remove: bool) -> None:
+        self._machine_named(host)
+        self.verb_session(progress, host)
+        script = (hostbridge.remove_script if remove else hostbridge.add_script)(self._members[host])
+        code, output = self._connections[host].run(["sh", "-c", script], 60)
+        if code != 0:
+            why = "the connection was lost" if code == LOST else output.replace("\n", " ")
+            raise TestbedError(f"{host}'s {hostbridge.BRIDGE} was not {'removed' if remove else 'made'}: {why}")
 
     # --- shared storage, status, end ---
 
