@@ -285,11 +285,12 @@ class Bridge(unittest.TestCase):
         self.addCleanup(tb.verb, "bridge", "h1", "--remove")
 
     def plug_in_guest(self, address: str) -> None:
-        """A network namespace on h1 with a card in br0: to the network it is what a guest's tap is."""
+        """A network namespace on h1 with a card in br0: to the network it is what a guest's tap is.
+        Its MAC is always the same, as a guest's is: neighbours remember it."""
         self.addCleanup(tb.out, "h1", "ip netns del guest")
         tb.out("h1", f"""set -e
             ip netns add guest
-            ip link add tap0 type veth peer name eth0 netns guest
+            ip link add tap0 type veth peer name eth0 address 52:54:00:77:01:50 netns guest
             ip link set tap0 master br0 up
             ip -n guest addr add {address}/24 dev eth0
             ip -n guest link set eth0 up""")
