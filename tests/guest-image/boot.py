@@ -11,6 +11,7 @@ from pathlib import Path
 from agent import ConsoleAgent
 
 ADDRESS = "10.0.2.15"  # what QEMU's user network expects of a guest
+EMPTY_DISK_BYTES = 16 << 20
 LIMIT_S = 300  # a guest that is emulated on a busy machine; usual is a tenth of it
 
 
@@ -57,9 +58,15 @@ class Guest:
             "-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self.ssh_port}-{ADDRESS}:22",
             "-device", "virtio-net-pci,netdev=net,romfile=",
         ]  # fmt: skip
+        return command + ["-drive", f"if=virtio,snapshot=on,format=raw,file={self._disk(folder)}"]
+
+    def _disk(self, folder: Path) -> Path:
+        """The image's disk, which stays as it is; an empty one for an image without."""
         if (self.image / "disk.img").exists():
-            command += ["-drive", f"if=virtio,snapshot=on,format=raw,file={self.image}/disk.img"]
-        return command
+            return self.image / "disk.img"
+        with open(folder / "disk.img", "wb") as disk:
+            disk.truncate(EMPTY_DISK_BYTES)
+        return folder / "disk.img"
 
     def _console(self, path: Path) -> ConsoleAgent:
         deadline = time.monotonic() + 30

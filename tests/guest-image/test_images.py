@@ -66,9 +66,9 @@ class Quick(AnyImage, unittest.TestCase):
     def test_kernel_messages_do_not_fall_into_answers(self) -> None:
         self.assertEqual(self.agent.run("echo '<4>noise' > /dev/kmsg; echo mine"), (0, "mine\n"))
 
-    def test_an_ext4_disk_can_be_made_and_mounted(self) -> None:
-        script = "truncate -s 16M /tmp/disk && mke2fs -q -F /tmp/disk && modprobe loop 2>/dev/null; grep ext4 /proc/filesystems"
-        self.assertIn("ext4", self.out(script))
+    def test_a_disk_can_be_formatted_mounted_and_read_again(self) -> None:
+        self.out("mke2fs -q /dev/vda 2>&1 && mkdir /mnt && mount -t ext4 /dev/vda /mnt && echo kept > /mnt/file")
+        self.assertEqual(self.out("umount /mnt && mount -t ext4 /dev/vda /mnt && cat /mnt/file"), "kept")
 
 
 class QuickCommandLine(unittest.TestCase):
@@ -104,7 +104,7 @@ class Debian(AnyImage):
         self.assertEqual(self.out("systemctl is-system-running --wait; systemctl --failed --no-legend"), "running")
 
     def test_nothing_in_it_acts_by_itself(self) -> None:
-        self.assertEqual(self.out("systemctl list-timers --all --no-legend"), "")
+        self.assertEqual(self.out("systemctl list-timers --no-legend"), "")
         self.assertEqual(self.out("pgrep -l 'timesyncd|chrony|ntpd|cron|apt|iperf3' || true"), "")
 
     def test_root_logs_in_by_key_over_the_network(self) -> None:
@@ -119,7 +119,7 @@ class Debian(AnyImage):
         serial.wait_for(r"root@guest:~#", LIMIT_S)
 
     def test_the_root_disk_is_checked_at_boot_and_writable(self) -> None:
-        self.assertIn("/dev/vda: clean", self.guest.serial.transcript + self.out("cat /run/initramfs/fsck.log"))
+        self.assertRegex(self.out("cat /run/initramfs/fsck.log"), "guest: clean, ")
         self.assertRegex(self.out("findmnt -n -o SOURCE,FSTYPE,OPTIONS /"), r"^/dev/vda +ext4 +rw")
 
     def test_only_its_own_kernel_is_installed(self) -> None:
