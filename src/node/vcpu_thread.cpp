@@ -56,9 +56,10 @@ bool VcpuThread::prepare(Guest& guest) {
     release_outputs(guest);
     if (control_.waker().take_news()) {
         control_.answer_calls(guest.machine);
-        ports_.retry();
         give_due_time(guest);
         give_inputs(guest);
+        // Last: a disk has room for a request when the end of another was taken.
+        ports_.retry();
     } else if (ports_.has_unwanted() || ports_.has_answers()) {
         give_inputs(guest);
     }

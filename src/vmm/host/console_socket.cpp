@@ -94,6 +94,9 @@ ConsoleSocket::~ConsoleSocket() {
 
 std::vector<std::byte> ConsoleSocket::service(std::size_t room) {
     has_room_ = room > 0;
+    // The hang-ups that are told once are told with this.
+    std::array<epoll_event, kMaxClients + 1> told{};
+    (void)epoll_.wait(told, 0);
     listen_again();
     accept_all();
     std::vector<std::byte> typed;

@@ -49,6 +49,9 @@ TerminalConsole::TerminalConsole(Fd in, Fd out, Epoll epoll)
 }
 
 std::vector<std::byte> TerminalConsole::service(std::size_t room) {
+    // A hang-up that is told once is told with this.
+    std::array<epoll_event, 2> told{};
+    (void)epoll_.wait(told, 0);
     if (waits_for_output_) (void)write_out();
     if (reads_ && has_room_ != (room > 0)) {
         // Without room a hang-up is told once.
