@@ -10,6 +10,7 @@
 #include "cli/config_check.h"
 #include "cli/create.h"
 #include "cli/doctor.h"
+#include "cli/run.h"
 
 namespace {
 
@@ -45,7 +46,28 @@ void add_config(CLI::App& app, Verb& chosen) {
     check->callback([options, &chosen] { chosen = [options] { return config_check(*options); }; });
 }
 
-int run(int argc, char** argv) {
+void add_run(CLI::App& app, Verb& chosen) {
+    const auto options = std::make_shared<ftvmm::cli::RunOptions>();
+    auto* verb = app.add_subcommand("run", "Run a VM in the foreground, without a Secondary");
+    verb->add_option("FILE", options->file, "Its vm.toml")->required();
+    verb->add_flag("--headless", options->headless, "Keep the console off this terminal");
+    verb->add_option("--console-socket", options->console_sockets,
+                     "A socket with the console: PATH, or serial=PATH, virtio=PATH");
+    verb->add_option("--grace", options->grace_s,
+                     "Seconds from the power button to the end of the power")
+        ->capture_default_str();
+    verb->add_flag("--stats", options->stats, "Print at the end what the guest cost, in exits");
+    verb->add_option("--device", options->device, "The KVM device")->capture_default_str();
+    verb->footer(
+        "Ctrl-] twice leaves the console and asks the guest to shut down, as SIGTERM does; a "
+        "second "
+        "SIGTERM takes the power. SIGUSR1 prints the statistics.\n"
+        "Exit codes: 0 the guest shut down, 1 it could not be run, 3 its power was taken, 4 the "
+        "host could not go on.");
+    verb->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
+}
+
+int run_command(int argc, char** argv) {
     CLI::App app("ftvmm keeps a virtual machine running when the host under it dies.", "ftvmm");
     app.set_version_flag("--version", FTVMM_VERSION);
     app.require_subcommand(1);
@@ -54,6 +76,7 @@ int run(int argc, char** argv) {
     add_doctor(app, chosen);
     add_create(app, chosen);
     add_config(app, chosen);
+    add_run(app, chosen);
     CLI11_PARSE(app, argc, argv);
     return chosen();
 }
@@ -62,7 +85,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     try {
-        return run(argc, argv);
+        return run_command(argc, argv);
     } catch (const std::exception& error) {
         // Only the command line's own parsing and a lack of memory throw.
         fmt::print(stderr, "ftvmm: {}\n", error.what());

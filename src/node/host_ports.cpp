@@ -26,7 +26,7 @@ replay::Input view_of(const OwnedInput& owned) {
                 return replay::input::Packet{packet.nic, packet.frame};
             },
             [](const OwnedConsoleBytes& typed) -> replay::Input {
-                return replay::input::ConsoleBytes{typed.bytes};
+                return replay::input::ConsoleBytes{typed.bytes, typed.port};
             },
             [](const DiskDone& done) -> replay::Input {
                 const std::size_t length = done.ok ? done.length : 0;
@@ -62,7 +62,7 @@ void HostPorts::release(replay::Output&& output) {
 }
 
 void HostPorts::print(replay::output::ConsoleBytes&& output) {
-    if (!prints_.empty() || !io_.try_print(std::move(output.bytes))) {
+    if (!prints_.empty() || !io_.try_print(std::move(output))) {
         prints_.push_back(std::move(output));
     }
 }
@@ -85,7 +85,7 @@ void HostPorts::answer(const replay::output::EntropyRequest& request) {
 void HostPorts::retry() {
     for (NicPort& nic : io_.nics())
         nic.send_waiting();
-    while (!prints_.empty() && io_.try_print(std::move(prints_.front().bytes)))
+    while (!prints_.empty() && io_.try_print(std::move(prints_.front())))
         prints_.pop_front();
     while (!requests_.empty() && disks_.has_room_for(requests_.front())) {
         disks_.submit(std::move(requests_.front()));
@@ -110,11 +110,13 @@ std::optional<OwnedInput> HostPorts::next_input(const replay::GuestMachine& mach
             return OwnedPacket{i, std::move(*frame)};
         }
     }
-    if (!machine.wants_console_bytes()) {
-        io_.typed().shut();
-        ++unwanted_;
-    } else if (auto bytes = io_.typed().take()) {
-        return OwnedConsoleBytes{std::move(*bytes)};
+    for (const auto port : {replay::ConsolePort::kSerial, replay::ConsolePort::kVirtio}) {
+        if (!machine.wants_console_bytes(port)) {
+            io_.typed(port).shut();
+            ++unwanted_;
+        } else if (auto bytes = io_.typed(port).take()) {
+            return OwnedConsoleBytes{std::move(*bytes), port};
+        }
     }
     return std::nullopt;
 }

@@ -33,7 +33,8 @@ Result<std::unique_ptr<IoThread>> IoThread::start(IoOptions options, VcpuControl
 IoThread::IoThread(IoOptions options, VcpuControl& control, Doorbell bell, host::Epoll epoll)
     : control_(control),
       bell_(std::move(bell)),
-      typed_(kMaxTyped, control.waker(), bell_),
+      typed_serial_(kMaxTyped, control.waker(), bell_),
+      typed_virtio_(kMaxTyped, control.waker(), bell_),
       prints_(kMaxPrints),
       epoll_(std::move(epoll)),
       consoles_(std::move(options.consoles)),
@@ -59,19 +60,22 @@ Result<void> IoThread::watch_all() {
     for (std::size_t i = 0; i < nics_.size(); ++i)
         FTVMM_TRY(epoll_.add(nics_[i].tap().fd(), 0, kNics + i));
     for (std::size_t i = 0; i < consoles_.size(); ++i) {
-        if (consoles_[i]->fd() >= 0) {
-            FTVMM_TRY(epoll_.add(consoles_[i]->fd(), EPOLLIN, kConsoles + i));
-        }
+        const int fd = consoles_[i].backend->fd();
+        if (fd >= 0) FTVMM_TRY(epoll_.add(fd, EPOLLIN, kConsoles + i));
     }
     return {};
 }
 
-bool IoThread::try_print(Bytes&& bytes) {
-    bool pushed = prints_.try_push(std::move(bytes));
+InputLane<IoThread::Bytes>& IoThread::typed(replay::ConsolePort port) {
+    return port == replay::ConsolePort::kVirtio ? typed_virtio_ : typed_serial_;
+}
+
+bool IoThread::try_print(replay::output::ConsoleBytes&& output) {
+    bool pushed = prints_.try_push(std::move(output));
     if (!pushed) {
         print_starved_.exchange(1);
         // NOLINTNEXTLINE(bugprone-use-after-move): what is refused stays with the caller.
-        pushed = prints_.try_push(std::move(bytes));
+        pushed = prints_.try_push(std::move(output));
     }
     if (pushed) bell_.ring();
     return pushed;
@@ -133,12 +137,13 @@ void IoThread::on_nic(std::size_t index, std::uint32_t events) {
 }
 
 void IoThread::on_console(std::size_t index) {
-    host::ConsoleBackend& console = *consoles_[index];
+    host::ConsoleBackend& console = *consoles_[index].backend;
+    InputLane<Bytes>& lane = typed(consoles_[index].port);
     const bool had_left = console.left();
-    const bool room = typed_.has_room();
+    const bool room = lane.has_room();
     if (!room) consoles_have_room_ = false;
-    Bytes typed = console.service(room ? kTypedBytes : 0);
-    if (!typed.empty()) typed_.push(std::move(typed));
+    Bytes bytes = console.service(room ? kTypedBytes : 0);
+    if (!bytes.empty()) lane.push(std::move(bytes));
     if (console.left() && !had_left) end_guest("the console's user left");
 }
 
@@ -163,10 +168,11 @@ void IoThread::end_guest(const char* why) {
 void IoThread::print_all() {
     // As much as the queue holds: the guest may print as fast as this does.
     for (std::size_t count = 0; count < kMaxPrints; ++count) {
-        const auto bytes = prints_.try_pop();
-        if (!bytes) break;
+        const auto output = prints_.try_pop();
+        if (!output) break;
         for (std::size_t i = 0; i < consoles_.size(); ++i) {
-            const auto printed = consoles_[i]->print(*bytes);
+            if (consoles_[i].port != output->port) continue;
+            const auto printed = consoles_[i].backend->print(output->bytes);
             if (printed) continue;
             if (console_failures_[i].pass(clock_.now())) log_(printed.error().line());
         }
@@ -176,7 +182,7 @@ void IoThread::print_all() {
 
 void IoThread::settle() {
     print_all();
-    if (!consoles_have_room_ && typed_.has_room()) {
+    if (!consoles_have_room_ && typed_serial_.has_room() && typed_virtio_.has_room()) {
         consoles_have_room_ = true;
         for (std::size_t i = 0; i < consoles_.size(); ++i)
             on_console(i);

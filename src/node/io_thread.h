@@ -19,15 +19,23 @@
 #include "node/log.h"
 #include "node/nic_port.h"
 #include "node/vcpu_control.h"
+#include "replay/input.h"
+#include "replay/output.h"
 #include "vmm/host/console_backend.h"
 #include "vmm/host/epoll.h"
 #include "vmm/host/tap.h"
 
 namespace ftvmm::node {
 
+// Where one of the guest's consoles is seen and typed at; a console may have several.
+struct NodeConsole {
+    replay::ConsolePort port{};
+    std::unique_ptr<host::ConsoleBackend> backend;
+};
+
 struct IoOptions {
     std::vector<host::Tap> taps;  // One for each of the guest's cards.
-    std::vector<std::unique_ptr<host::ConsoleBackend>> consoles;
+    std::vector<NodeConsole> consoles;
     // A signalfd of the signals that ask the VM to end, or none.
     Fd signals;
     // From the press of the power button to the end of the power.
@@ -55,9 +63,9 @@ class IoThread {
 
     // The vCPU thread's own.
     [[nodiscard]] std::deque<NicPort>& nics() { return nics_; }
-    [[nodiscard]] InputLane<Bytes>& typed() { return typed_; }
-    // False: there is no room, `bytes` are untouched, and the waker wakes when there is.
-    [[nodiscard]] bool try_print(Bytes&& bytes);
+    [[nodiscard]] InputLane<Bytes>& typed(replay::ConsolePort port);
+    // False: there is no room, `output` is untouched, and the waker wakes when there is.
+    [[nodiscard]] bool try_print(replay::output::ConsoleBytes&& output);
 
   private:
     struct Watched {
@@ -80,16 +88,17 @@ class IoThread {
     VcpuControl& control_;
     Doorbell bell_;
     std::deque<NicPort> nics_;
-    InputLane<Bytes> typed_;
-    SpscQueue<Bytes> prints_;
+    InputLane<Bytes> typed_serial_;
+    InputLane<Bytes> typed_virtio_;
+    SpscQueue<replay::output::ConsoleBytes> prints_;
     std::atomic<int> print_starved_{0};  // The vCPU thread waits for room in prints_.
     std::atomic<bool> stopping_{false};
 
     host::Epoll epoll_;  // The thread's own, like what follows.
     std::vector<Watched> watched_;
-    std::vector<std::unique_ptr<host::ConsoleBackend>> consoles_;
+    std::vector<NodeConsole> consoles_;
     std::vector<RateLimit> console_failures_;
-    bool consoles_have_room_ = true;
+    bool consoles_have_room_ = true;  // All of them.
     Fd signals_;
     std::chrono::seconds grace_;
     std::optional<Instant> power_ends_at_;

@@ -17,6 +17,7 @@ struct OwnedPacket {
 };
 struct OwnedConsoleBytes {
     std::vector<std::byte> bytes;
+    replay::ConsolePort port{};
 };
 struct OwnedEntropy {
     std::uint64_t id = 0;

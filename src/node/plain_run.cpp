@@ -54,10 +54,11 @@ class Closing {
 
 // One power-on, to its end.
 Result<End> live(const PowerOn& power_on, VcpuThread& vcpu) {
-    FTVMM_ASSIGN(const auto machine, power_on());
+    FTVMM_ASSIGN(const auto guest, power_on());
+    if (guest.start) return vcpu.run(*guest.machine, *guest.start);
     const auto now = std::chrono::floor<std::chrono::seconds>(host::SystemWallClock().now());
-    vcpu.apply(*machine, replay::input::WallClock{now});
-    return vcpu.run(*machine, GuestTime{});
+    vcpu.apply(*guest.machine, replay::input::WallClock{now});
+    return vcpu.run(*guest.machine, GuestTime{});
 }
 
 }  // namespace
@@ -80,15 +81,19 @@ Result<PlainEnd> run_plainly(PlainRun options, const PowerOn& power_on, VcpuCont
     SystemEntropy entropy;
     const SystemClock clock;
     PlainEnd result{end::Stopped{}, {}};
+    Statistics& statistics = control.statistics();
     HostPorts ports(*disks, *io, control, entropy);
-    VcpuThread vcpu(ports, control, result.statistics);
+    VcpuThread vcpu(ports, control, statistics);
     ResetLoop resets;
     while (true) {
         const Instant born = clock.now();
-        ++result.statistics.power_ons;
+        ++statistics.power_ons;
         FTVMM_ASSIGN(result.end, live(power_on, vcpu));
         const auto* reset = std::get_if<end::Reset>(&result.end);
-        if (reset == nullptr) return result;
+        if (reset == nullptr) {
+            result.statistics = statistics;
+            return result;
+        }
         log(reset->triple_fault ? "the guest's processor shut down (a triple fault): it starts anew"
                                 : "the guest resets itself");
         if (resets.add(clock.now() - born)) {

@@ -20,16 +20,21 @@ namespace ftvmm::node {
 struct PlainRun {
     std::vector<NodeDisk> disks;  // What their engines work on outlives the run.
     std::vector<host::Tap> taps;
-    std::vector<std::unique_ptr<host::ConsoleBackend>> consoles;
+    std::vector<NodeConsole> consoles;
     // SIGTERM and SIGINT press the power button, and the second one ends the power.
     bool handle_signals = true;
     std::chrono::seconds grace{60};  // From the button to the end of the power.
     Log log = log_to_stderr;
 };
 
+// A guest to run. One that was restored goes on at `start`; one without has just been powered on.
+struct NewGuest {
+    std::unique_ptr<replay::GuestMachine> machine;
+    std::optional<GuestTime> start;
+};
 // Makes the guest as it is when the power comes on; called again when it resets itself, after the
 // machine before is gone. On the vCPU thread.
-using PowerOn = std::function<Result<std::unique_ptr<replay::GuestMachine>>()>;
+using PowerOn = std::function<Result<NewGuest>()>;
 
 struct PlainEnd {
     End end;  // Never a Reset.

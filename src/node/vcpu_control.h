@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "base/result.h"
+#include "node/statistics.h"
 #include "node/waker.h"
 #include "replay/guest_machine.h"
 
@@ -17,6 +18,9 @@ namespace ftvmm::node {
 class VcpuControl {
   public:
     using Call = std::function<void(replay::GuestMachine&)>;
+
+    // Of the run so far. The vCPU thread's own: for others in a call(), or after the run.
+    [[nodiscard]] Statistics& statistics() { return statistics_; }
 
     // Any thread.
     [[nodiscard]] Waker& waker() { return waker_; }
@@ -41,6 +45,7 @@ class VcpuControl {
     };
 
     Waker waker_;
+    Statistics statistics_;
     std::atomic<bool> power_button_{false};
     std::atomic<bool> stopping_{false};
     std::mutex mutex_;  // Guards what follows.

@@ -18,7 +18,7 @@ thread_local std::atomic<Waker*> waker_of_thread{nullptr};
 // A signal that is no real-time one: sending it cannot fail for want of memory, and the state says
 // already what a second one would.
 int Waker::signal_number() {
-    return SIGUSR1;
+    return SIGRTMIN;
 }
 
 Waker::Waker() {

@@ -23,8 +23,8 @@ MAY_INCLUDE = {
     "vmm/virtio": ["base", "vmm/memory", "vmm/pci"],
     "vmm/machine": ["base", "replay", "vmm/boot", "vmm/dev", "vmm/kvm", "vmm/memory", "vmm/pci", "vmm/virtio"],
     "vmm/probe": ["base", "vmm/kvm", "vmm/memory"],
-    "node": ["base", "replay", "vmm/host"],
-    "cli": ["base", "config", "vmm/kvm", "vmm/probe"],
+    "node": ["base", "config", "replay", "vmm/boot", "vmm/host", "vmm/kvm", "vmm/machine", "vmm/memory", "vmm/virtio"],
+    "cli": ["base", "config", "node", "replay", "vmm/host", "vmm/kvm", "vmm/machine", "vmm/probe"],
 }
 
 # Headers that belong to few rooms, by what their name matches.

@@ -101,7 +101,9 @@ static_assert(boot::kDsdtPciPortsStart == pci::kPortWindowStart &&
 }  // namespace
 
 std::uint64_t ExitCounts::total() const {
-    return std::accumulate(by_kind.begin(), by_kind.end(), std::uint64_t{0});
+    const std::size_t interrupted = kvm::Exit(kvm::exit::Interrupted{}).index();
+    return std::accumulate(by_kind.begin(), by_kind.end(), std::uint64_t{0}) -
+           by_kind.at(interrupted);
 }
 
 KvmMachine::KvmMachine(VmParts vm, const MachineConfig& config)
@@ -113,7 +115,6 @@ Result<std::unique_ptr<KvmMachine>> KvmMachine::power_on(const kvm::System& syst
     FTVMM_ASSIGN(auto parts, create_vm(system, config));
     auto machine = std::make_unique<KvmMachine>(std::move(parts), config);
     FTVMM_ASSIGN(machine->tsc_patch_, machine->load(start));
-    machine->apply(replay::input::WallClock{start.wall_clock});
     return machine;
 }
 
@@ -155,7 +156,7 @@ Result<replay::Stop> KvmMachine::run() {
     }
     FTVMM_TRY(inject());
     FTVMM_ASSIGN(kvm::Exit exit, vm_.vcpu.run());
-    ++counts_.by_kind.at(exit.index());
+    ++counts_->by_kind.at(exit.index());
     if (std::holds_alternative<kvm::exit::Interrupted>(exit)) return replay::stop::Kicked{};
     ++exits_;
     digest_.add(exit, vm_.vcpu.synced_regs());

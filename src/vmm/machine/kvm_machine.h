@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -39,13 +38,13 @@ struct PowerOn {
     std::span<const std::byte> initrd;
     std::string_view command_line;  // The user's part.
     std::array<std::byte, boot::kRngSeedBytes> rng_seed{};
-    std::chrono::sys_seconds wall_clock;
 };
 
 // How often the guest has exited, by kvm::Exit's alternatives, and how often a run was interrupted.
 struct ExitCounts {
     std::array<std::uint64_t, std::variant_size_v<kvm::Exit>> by_kind{};
 
+    // Without the interrupted runs, in which the guest did not exit by itself.
     [[nodiscard]] std::uint64_t total() const;
 };
 
@@ -80,7 +79,9 @@ class KvmMachine final : public replay::GuestMachine {
     void kick() override { vm_.vcpu.kick(); }
     void clear_kick() override { vm_.vcpu.clear_kick(); }
 
-    [[nodiscard]] const ExitCounts& exit_counts() const { return counts_; }
+    [[nodiscard]] const ExitCounts& exit_counts() const { return *counts_; }
+    // Goes on counting in `counts`, which outlives the machine.
+    void count_into(ExitCounts& counts) { counts_ = &counts; }
     // How the kernel's code was changed; nothing in a restored machine.
     [[nodiscard]] const std::optional<boot::TscPatchReport>& tsc_patch() const {
         return tsc_patch_;
@@ -108,7 +109,8 @@ class KvmMachine final : public replay::GuestMachine {
     std::uint64_t exits_ = 0;
     bool halted_ = false;
     std::optional<kvm::Exit> waiting_;  // An access that waits for the time.
-    ExitCounts counts_;
+    ExitCounts own_counts_;
+    ExitCounts* counts_ = &own_counts_;
     std::optional<boot::TscPatchReport> tsc_patch_;
 };
 

@@ -21,7 +21,12 @@ struct Plain {
             printed->add(std::as_bytes(std::span(line)));
         };
     }
-    Result<PlainEnd> run(const PowerOn& power_on) {
+    using MakeGuest = std::function<Result<std::unique_ptr<replay::GuestMachine>>()>;
+    Result<PlainEnd> run(const MakeGuest& make) {
+        const PowerOn power_on = [&make]() -> Result<NewGuest> {
+            FTVMM_ASSIGN(auto machine, make());
+            return NewGuest{std::move(machine), std::nullopt};
+        };
         return run_plainly(std::move(options), power_on, control);
     }
 };

@@ -47,7 +47,9 @@ class ToyGuest final : public replay::GuestMachine {
     [[nodiscard]] std::uint64_t digest() const override { return 0; }
     [[nodiscard]] std::optional<GuestTime> next_deadline() const override { return deadline; }
     [[nodiscard]] bool wants_packets(std::uint32_t) const override { return wants_input; }
-    [[nodiscard]] bool wants_console_bytes() const override { return wants_input; }
+    [[nodiscard]] bool wants_console_bytes(replay::ConsolePort) const override {
+        return wants_input;
+    }
     void kick() override {
         kicked_ = true;
         ++kicks;

@@ -203,7 +203,8 @@ TEST_CASE("Random bytes are there at the next look, for a guest that sleeps too"
 TEST_CASE("All that a guest prints is printed, in order, though it prints faster than the host") {
     const auto printed = std::make_shared<Printed>();
     IoOptions options;
-    options.consoles.push_back(std::make_unique<PrintedConsole>(printed));
+    options.consoles.push_back(
+        {replay::ConsolePort::kSerial, std::make_unique<PrintedConsole>(printed)});
     std::string expected;
     {
         Host host(std::move(options));

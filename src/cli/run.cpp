@@ -1,0 +1,144 @@
+#include "cli/run.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "cli/run_requests.h"
+#include "cli/run_statistics.h"
+#include "config/read_config.h"
+#include "node/host_parts.h"
+#include "node/plain_run.h"
+#include "vmm/host/console_log.h"
+#include "vmm/host/console_socket.h"
+#include "vmm/host/terminal_console.h"
+#include "vmm/kvm/system.h"
+
+namespace ftvmm::cli {
+
+namespace {
+
+using replay::ConsolePort;
+
+void say(const std::string& line) {
+    node::log_to_stderr("ftvmm: " + line);
+}
+
+template <class... Handlers>
+struct Overloaded : Handlers... {
+    using Handlers::operator()...;
+};
+template <class... Handlers>
+Overloaded(Handlers...) -> Overloaded<Handlers...>;
+
+// The console that the user means without saying which.
+ConsolePort own_port(const config::VmConfig& config) {
+    return config.console.kind == config::ConsoleKind::kVirtio ? ConsolePort::kVirtio
+                                                               : ConsolePort::kSerial;
+}
+
+Result<node::NodeConsole> listen_at(std::string_view where, ConsolePort port) {
+    constexpr std::string_view kSerial = "serial=";
+    constexpr std::string_view kVirtio = "virtio=";
+    if (where.starts_with(kSerial)) {
+        port = ConsolePort::kSerial;
+        where.remove_prefix(kSerial.size());
+    } else if (where.starts_with(kVirtio)) {
+        port = ConsolePort::kVirtio;
+        where.remove_prefix(kVirtio.size());
+    }
+    FTVMM_ASSIGN(auto socket, host::ConsoleSocket::listen(std::string(where)));
+    return node::NodeConsole{port, std::move(socket)};
+}
+
+Result<std::vector<node::NodeConsole>> open_consoles(const RunOptions& options,
+                                                     const config::VmConfig& config) {
+    std::vector<node::NodeConsole> consoles;
+    const ConsolePort port = own_port(config);
+    if (config.console.log) {
+        FTVMM_ASSIGN(auto log, host::ConsoleLog::open(*config.console.log));
+        consoles.push_back({port, std::move(log)});
+    }
+    for (const auto& where : options.console_sockets) {
+        FTVMM_ASSIGN(auto console, listen_at(where, port));
+        consoles.push_back(std::move(console));
+    }
+    if (!options.headless) {
+        FTVMM_ASSIGN(auto terminal, host::TerminalConsole::attach(STDIN_FILENO, STDOUT_FILENO));
+        consoles.push_back({port, std::move(terminal)});
+    }
+    return consoles;
+}
+
+int report_end(const node::End& end) {
+    return std::visit(Overloaded{
+                          [](const node::end::PoweredOff&) {
+                              say("the guest has shut down");
+                              return kRunPoweredOff;
+                          },
+                          [](const node::end::Stopped&) {
+                              say("the guest's power was taken before it had shut down");
+                              return kRunStopped;
+                          },
+                          [](const node::end::Crashed& crashed) {
+                              say(crashed.why + ": the VM is lost, its disks are as it left them");
+                              return kRunCrashed;
+                          },
+                          [](const node::end::Reset&) { return kRunFailed; },
+                      },
+                      end);
+}
+
+Result<int> run_config(const RunOptions& options, const config::VmConfig& config) {
+    FTVMM_ASSIGN(const auto system, kvm::System::open(options.device));
+    FTVMM_ASSIGN(auto parts, node::open_host_parts(config));
+    const auto machine_config = node::machine_config(config, parts);
+    FTVMM_ASSIGN(auto consoles, open_consoles(options, config));
+
+    machine::ExitCounts exits;
+    node::VcpuControl control;
+    const auto print_statistics = [&] {
+        // Counted on the vCPU thread, so read there. Where the VM has just ended, the end prints.
+        (void)control.call([&](replay::GuestMachine&) {
+            fmt::print(stderr, "{}", describe(exits, control.statistics()));
+        });
+    };
+    FTVMM_ASSIGN(const auto requests, RunRequests::start({print_statistics, [] {}}));
+    const node::PowerOn power_on = [&]() -> Result<node::NewGuest> {
+        FTVMM_ASSIGN(auto machine, node::power_on(system, config, machine_config));
+        if (options.stats) say("the kernel's TSC is taken out: " + machine->tsc_patch()->summary());
+        machine->count_into(exits);
+        return node::NewGuest{std::move(machine), std::nullopt};
+    };
+    node::PlainRun plain;
+    plain.disks = std::move(parts.disks);
+    plain.taps = std::move(parts.taps);
+    plain.consoles = std::move(consoles);
+    plain.grace = std::chrono::seconds(options.grace_s);
+    plain.log = say;
+    FTVMM_ASSIGN(const auto ended, node::run_plainly(std::move(plain), power_on, control));
+    if (options.stats) fmt::print(stderr, "{}", describe(exits, ended.statistics));
+    return report_end(ended.end);
+}
+
+}  // namespace
+
+int run(const RunOptions& options) {
+    const auto config = config::load_config(options.file);
+    if (!config) {
+        for (const auto& problem : config.error())
+            fmt::print(stderr, "{}\n", problem.text());
+        return kRunFailed;
+    }
+    const auto code = run_config(options, *config);
+    if (code) return *code;
+    say(code.error().line());
+    return kRunFailed;
+}
+
+}  // namespace ftvmm::cli

@@ -1,0 +1,28 @@
+// `ftvmm run`: a VM in the foreground, for itself.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace ftvmm::cli {
+
+struct RunOptions {
+    std::string file;  // vm.toml
+    std::string device = "/dev/kvm";
+    bool headless = false;                     // Nothing on this terminal.
+    std::vector<std::string> console_sockets;  // PATH, serial=PATH or virtio=PATH.
+    std::uint32_t grace_s = 60;
+    bool stats = false;
+};
+
+// The exit codes, beside CLI11's own for a command line that makes no sense.
+inline constexpr int kRunPoweredOff = 0;
+inline constexpr int kRunFailed = 1;   // It could not start, or reset itself over and over.
+inline constexpr int kRunStopped = 3;  // Its power was taken before it had shut down.
+inline constexpr int kRunCrashed = 4;  // The host's processor or KVM could not go on.
+
+// Runs the VM until its end. SIGUSR1 prints statistics, on standard error.
+int run(const RunOptions& options);
+
+}  // namespace ftvmm::cli

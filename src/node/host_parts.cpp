@@ -1,0 +1,71 @@
+#include "node/host_parts.h"
+
+#include <utility>
+
+#include "base/random.h"
+#include "vmm/host/read_file.h"
+
+namespace ftvmm::node {
+
+namespace {
+
+// Far more than any kernel or initrd has, and no more than a host can spare for a moment.
+constexpr std::uint64_t kMaxBootFileBytes = std::uint64_t{1} << 30U;
+
+Result<host::Tap> open_tap(const config::NicConfig& nic) {
+    if (const auto* bridge = std::get_if<config::BridgeName>(&nic.plug)) {
+        return host::Tap::create_on(bridge->name);
+    }
+    return host::Tap::open(std::get<config::TapName>(nic.plug).name);
+}
+
+}  // namespace
+
+Result<HostParts> open_host_parts(const config::VmConfig& config) {
+    HostParts parts;
+    for (const auto& disk : config.disks) {
+        const auto access =
+            disk.read_only ? host::DiskAccess::kReadOnly : host::DiskAccess::kReadWrite;
+        FTVMM_ASSIGN(auto file, host::DiskFile::open(disk.path, access));
+        parts.disk_files.push_back(std::move(file));
+        FTVMM_ASSIGN(auto engine, host::make_disk_engine(parts.disk_files.back()));
+        parts.disks.push_back({disk.path, std::move(engine)});
+    }
+    for (const auto& nic : config.nics) {
+        FTVMM_ASSIGN(auto tap, open_tap(nic));
+        parts.taps.push_back(std::move(tap));
+    }
+    return parts;
+}
+
+machine::MachineConfig machine_config(const config::VmConfig& config, const HostParts& parts) {
+    machine::MachineConfig machine;
+    machine.memory_bytes = config.memory_bytes;
+    machine.cpu_model =
+        config.cpu_model == config::CpuModel::kV3 ? boot::CpuModel::kV3 : boot::CpuModel::kV2;
+    for (std::size_t i = 0; i < config.disks.size(); ++i) {
+        const auto& file = parts.disk_files.at(i);
+        machine.virtio.disks.push_back(
+            {file.size() / virtio::kSectorBytes, file.read_only(), config.disks[i].serial});
+    }
+    for (const auto& nic : config.nics)
+        machine.virtio.nics.push_back({nic.mac.bytes});
+    return machine;
+}
+
+Result<std::unique_ptr<machine::KvmMachine>> power_on(const kvm::System& system,
+                                                      const config::VmConfig& config,
+                                                      const machine::MachineConfig& machine) {
+    FTVMM_ASSIGN(const auto kernel, host::read_file(config.kernel, kMaxBootFileBytes));
+    std::vector<std::byte> initrd;
+    if (config.initrd) {
+        FTVMM_ASSIGN(initrd, host::read_file(*config.initrd, kMaxBootFileBytes));
+    }
+    machine::PowerOn start{kernel, initrd, config.cmdline, {}};
+    SystemEntropy().fill(start.rng_seed);
+    auto made = machine::KvmMachine::power_on(system, machine, start);
+    if (!made) return Failure(made.error().with_context("the VM cannot be started"));
+    return made;
+}
+
+}  // namespace ftvmm::node

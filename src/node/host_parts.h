@@ -1,0 +1,36 @@
+// What a VM needs of its host: opened from its configuration, and what the machine is made of.
+#pragma once
+
+#include <deque>
+#include <vector>
+
+#include "base/result.h"
+#include "config/vm_config.h"
+#include "node/disk_thread.h"
+#include "vmm/host/disk_file.h"
+#include "vmm/host/tap.h"
+#include "vmm/machine/kvm_machine.h"
+
+namespace ftvmm::node {
+
+// Disks are locked and taps plugged in for as long as this lives. The engines in `disks` work on
+// `disk_files`, which therefore outlive whoever they are handed to.
+struct HostParts {
+    std::deque<host::DiskFile> disk_files;
+    std::vector<NodeDisk> disks;
+    std::vector<host::Tap> taps;
+};
+
+// An error names the disk, bridge or tap and what is wrong with it.
+[[nodiscard]] Result<HostParts> open_host_parts(const config::VmConfig& config);
+
+// The machine that `config` describes, with disks of the sizes that were found.
+[[nodiscard]] machine::MachineConfig machine_config(const config::VmConfig& config,
+                                                    const HostParts& parts);
+
+// A new machine with the kernel and initrd that the files hold now, and a seed from the host.
+[[nodiscard]] Result<std::unique_ptr<machine::KvmMachine>> power_on(
+    const kvm::System& system, const config::VmConfig& config,
+    const machine::MachineConfig& machine);
+
+}  // namespace ftvmm::node
