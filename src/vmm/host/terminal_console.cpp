@@ -1,12 +1,15 @@
 #include "vmm/host/terminal_console.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <string>
+
+#include "base/clock.h"
 
 namespace ftvmm::host {
 
@@ -46,6 +49,17 @@ Result<std::unique_ptr<TerminalConsole>> TerminalConsole::attach(int in, int out
 TerminalConsole::TerminalConsole(Fd in, Fd out, Epoll epoll)
     : in_(std::move(in)), out_(std::move(out)), epoll_(std::move(epoll)) {
     reads_ = epoll_.add(in_.get(), EPOLLIN, kIn).has_value();
+}
+
+TerminalConsole::~TerminalConsole() {
+    const SystemClock clock;
+    const Instant end = clock.now() + kFarewell;
+    while (waits_for_output_) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - clock.now());
+        pollfd state{out_.get(), POLLOUT, 0};
+        if (left.count() <= 0 || ::poll(&state, 1, static_cast<int>(left.count())) == 0) return;
+        if (!write_out()) return;
+    }
 }
 
 std::vector<std::byte> TerminalConsole::service(std::size_t room) {

@@ -1,6 +1,7 @@
 // The guest's console on this process's own terminal, or on a pair of pipes.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 
@@ -13,14 +14,19 @@
 namespace ftvmm::host {
 
 // A terminal is raw as long as this lives or until the user leaves by EscapeFilter's keys; from
-// then on it is the user's again, and still shows what the guest prints.
+// then on it is the user's again, and still shows what the guest prints. The destructor gives a
+// slow reader kFarewell for what is left.
 class TerminalConsole final : public ConsoleBackend {
   public:
     // For a terminal that is stopped or a pipe whose reader is slow.
     static constexpr std::size_t kTailBytes = std::size_t{1} << 20U;
+    static constexpr std::chrono::milliseconds kFarewell{1000};
 
     // `in` and `out` stay the caller's, and whoever shares them finds them as they were.
     static Result<std::unique_ptr<TerminalConsole>> attach(int in, int out);
+    TerminalConsole(const TerminalConsole&) = delete;
+    TerminalConsole& operator=(const TerminalConsole&) = delete;
+    ~TerminalConsole() override;
 
     [[nodiscard]] int fd() const override { return epoll_.get(); }
     [[nodiscard]] std::vector<std::byte> service(std::size_t room) override;

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstring>
 #include <string>
+#include <thread>
 
 #include <catch2/catch.hpp>
 
@@ -68,6 +69,12 @@ std::string read_all(int fd) {
 bool is_readable(int fd) {
     pollfd state{fd, POLLIN, 0};
     return ::poll(&state, 1, 0) == 1;
+}
+
+bool wait_readable(int fd) {
+    constexpr int kPatienceMs = 5000;
+    pollfd state{fd, POLLIN, 0};
+    return ::poll(&state, 1, kPatienceMs) == 1;
 }
 
 TEST_CASE("The tail holds the last bytes for readers wherever they are") {
@@ -273,6 +280,24 @@ TEST_CASE("A terminal that is not read holds up nobody, and gets the rest later"
     }
     CHECK(seen == text);
     CHECK_FALSE(is_readable((*console)->fd()));
+}
+
+TEST_CASE("What a slow reader has not taken yet is still given to him at the end") {
+    const Pty pty = make_pty();
+    const std::string text(100000, 'x');
+    std::string seen;
+    std::thread reader;
+    {
+        const auto console = TerminalConsole::attach(pty.slave.get(), pty.slave.get());
+        REQUIRE(console);
+        REQUIRE((*console)->print(bytes_of(text)));
+        reader = std::thread([&] {
+            while (seen.size() < text.size() && wait_readable(pty.master.get()))
+                seen += read_all(pty.master.get());
+        });
+    }
+    reader.join();
+    CHECK(seen == text);
 }
 
 TEST_CASE("A console without a keyboard or with one that ends only prints") {
