@@ -17,7 +17,6 @@ using testing::Buffer;
 using testing::kAll;
 using testing::kBuffers;
 using testing::kIndirect;
-using testing::kMemoryBytes;
 using testing::kNext;
 using testing::kTable;
 using testing::kWrite;
