@@ -244,6 +244,7 @@ TEST_CASE("A call reaches a machine that computes, and one after its end gets an
     ToyGuest guest([](ToyGuest& self) { return self.compute(); }, [](ToyGuest&, const Input&) {});
     std::atomic<int> answered{0};
     std::vector<std::thread> callers;
+    callers.reserve(3);
     for (int i = 0; i < 3; ++i) {
         callers.emplace_back([&] {
             for (int j = 0; j < 100; ++j) {
