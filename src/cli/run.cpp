@@ -104,8 +104,10 @@ Result<int> run_config(const RunOptions& options, const config::VmConfig& config
     node::VcpuControl control;
     const auto print_statistics = [&] {
         // Counted on the vCPU thread, so read there. Where the VM has just ended, the end prints.
-        (void)control.call([&](replay::GuestMachine&) {
-            fmt::print(stderr, "{}", describe(exits, control.statistics()));
+        (void)control.call([&](replay::GuestMachine& guest) {
+            const auto& machine = dynamic_cast<machine::KvmMachine&>(guest);
+            fmt::print(stderr, "{}\n{}", machine.describe(),
+                       describe(exits, control.statistics()));
         });
     };
     FTVMM_ASSIGN(const auto requests, RunRequests::start({print_statistics, [] {}}));

@@ -15,10 +15,10 @@ thread_local std::atomic<Waker*> waker_of_thread{nullptr};
 
 }  // namespace
 
-// A signal that is no real-time one: sending it cannot fail for want of memory, and the state says
-// already what a second one would.
+// One that nobody sends by hand. No real-time signal: sending those can fail for want of memory, and
+// the state says already what a second one would.
 int Waker::signal_number() {
-    return SIGRTMIN;
+    return SIGURG;
 }
 
 Waker::Waker() {

@@ -130,6 +130,19 @@ Result<boot::TscPatchReport> KvmMachine::load(const PowerOn& start) {
     return report;
 }
 
+std::string KvmMachine::describe() const {
+    const auto ms = [](GuestTime::duration time) {
+        return std::chrono::duration<double, std::milli>(time).count();
+    };
+    const auto deadline = next_deadline();
+    return fmt::format(
+        "{} at {:#x}, exit {}, guest time {:.3f} ms, interrupts {}{}, next timer {}",
+        halted_ ? "halted" : "running", vm_.vcpu.synced_regs().rip, exits_,
+        ms(platform_.now().time_since_epoch()), vm_.vcpu.if_flag() ? "on" : "off",
+        platform_.is_interrupt_pending() ? ", one pending" : "",
+        deadline ? fmt::format("{:+.3f} ms", ms(*deadline - platform_.now())) : "none");
+}
+
 bool KvmMachine::can_interrupt() const {
     return vm_.vcpu.ready_for_interrupt_injection() && vm_.vcpu.if_flag();
 }

@@ -82,6 +82,8 @@ class KvmMachine final : public replay::GuestMachine {
     [[nodiscard]] const ExitCounts& exit_counts() const { return *counts_; }
     // Goes on counting in `counts`, which outlives the machine.
     void count_into(ExitCounts& counts) { counts_ = &counts; }
+    // Where the guest stands, in one line for people.
+    [[nodiscard]] std::string describe() const;
     // How the kernel's code was changed; nothing in a restored machine.
     [[nodiscard]] const std::optional<boot::TscPatchReport>& tsc_patch() const {
         return tsc_patch_;
