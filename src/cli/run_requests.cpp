@@ -9,6 +9,8 @@
 #include <csignal>
 #include <utility>
 
+#include "base/quiet_thread.h"
+
 namespace ftvmm::cli {
 
 Result<std::unique_ptr<RunRequests>> RunRequests::start(Handlers handlers) {
@@ -27,7 +29,7 @@ RunRequests::RunRequests(Handlers handlers, Fd signals, host::EventFd stop)
     : handlers_(std::move(handlers)),
       signals_(std::move(signals)),
       stop_(std::move(stop)),
-      thread_([this] { work(); }) {}
+      thread_(quiet_thread([this] { work(); })) {}
 
 RunRequests::~RunRequests() {
     stop_.signal();

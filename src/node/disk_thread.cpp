@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/quiet_thread.h"
 
 namespace ftvmm::node {
 
@@ -89,7 +90,7 @@ DiskThread::DiskThread(std::vector<NodeDisk> disks, Waker& waker, Log log, Doorb
       max_outstanding_(requests_.capacity()) {
     for (NodeDisk& disk : disks)
         disks_.push_back(Disk{std::move(disk), {}, {}, {}, 0, {}});
-    thread_ = std::thread([this] { work(); });
+    thread_ = quiet_thread([this] { work(); });
 }
 
 DiskThread::~DiskThread() {

@@ -8,6 +8,8 @@
 #include <csignal>
 #include <utility>
 
+#include "base/quiet_thread.h"
+
 namespace ftvmm::node {
 
 namespace {
@@ -26,7 +28,7 @@ Result<std::unique_ptr<IoThread>> IoThread::start(IoOptions options, VcpuControl
     auto io =
         std::make_unique<IoThread>(std::move(options), control, std::move(bell), std::move(epoll));
     FTVMM_TRY(io->watch_all());
-    io->thread_ = std::thread([thread = io.get()] { thread->work(); });
+    io->thread_ = quiet_thread([thread = io.get()] { thread->work(); });
     return io;
 }
 
@@ -82,12 +84,6 @@ bool IoThread::try_print(replay::output::ConsoleBytes&& output) {
 }
 
 void IoThread::work() {
-    // A reader of a console who goes away is an error of the write, and no signal.
-    sigset_t signals{};
-    ::sigemptyset(&signals);
-    ::sigaddset(&signals, SIGPIPE);
-    (void)::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-
     std::array<epoll_event, 32> room{};
     while (!stopping_) {
         bell_.before_sleep();

@@ -56,8 +56,7 @@ class Closing {
 Result<End> live(const PowerOn& power_on, VcpuThread& vcpu) {
     FTVMM_ASSIGN(const auto guest, power_on());
     if (guest.start) return vcpu.run(*guest.machine, *guest.start);
-    const auto now = std::chrono::floor<std::chrono::seconds>(host::SystemWallClock().now());
-    vcpu.apply(*guest.machine, replay::input::WallClock{now});
+    vcpu.apply(*guest.machine, replay::input::WallClock{host::SystemWallClock().now()});
     return vcpu.run(*guest.machine, GuestTime{});
 }
 

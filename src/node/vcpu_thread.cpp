@@ -63,6 +63,7 @@ bool VcpuThread::prepare(Guest& guest) {
     } else if (ports_.has_unwanted() || ports_.has_answers()) {
         give_inputs(guest);
     }
+    if (!guest.halted && guest.machine.shows_time()) give_time(guest, clock_.now());
     cover_deadline(guest);
     return !guest.halted && !ports_.is_congested();
 }

@@ -66,6 +66,9 @@ class GuestMachine {
 
     // When the next timer is due: input::Time of then or later makes it expire.
     [[nodiscard]] virtual std::optional<GuestTime> next_deadline() const = 0;
+    // Whether the guest may look at its clock without an exit: what it sees then is the last
+    // input::Time, so it wants one before each run.
+    [[nodiscard]] virtual bool shows_time() const = 0;
     // Whether the guest has room for another packet on card `nic`, or for bytes on a
     // console. What is given beyond that waits in the machine, which is where its memory would go.
     [[nodiscard]] virtual bool wants_packets(std::uint32_t nic) const = 0;

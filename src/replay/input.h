@@ -22,7 +22,7 @@ struct Time {
 };
 // The time of day, once, at power-on.
 struct WallClock {
-    std::chrono::sys_seconds at;
+    std::chrono::sys_time<std::chrono::nanoseconds> at;
 };
 // Typed into a console.
 struct ConsoleBytes {

@@ -75,13 +75,16 @@ inline constexpr std::array kV3Features{
 };
 
 // What the machine itself provides, whatever the host has. ARAT: the timer of the x2APIC never
-// stops, so Linux needs no other to wake it. PV_EOI is the one paravirtual feature of KVM.
+// stops, so Linux needs no other to wake it. Of KVM's paravirtual features, those
+// that spare exits: PV_EOI, and the clock that is read from memory.
 inline constexpr std::array kMachineFeatures{
     CpuFeature{1, 0, CpuidRegister::kEdx, 9, "APIC"},
     CpuFeature{1, 0, CpuidRegister::kEcx, 21, "x2APIC"},
     CpuFeature{1, 0, CpuidRegister::kEcx, 31, "hypervisor"},
     CpuFeature{6, 0, CpuidRegister::kEax, 2, "ARAT"},
+    CpuFeature{0x40000001, 0, CpuidRegister::kEax, 3, "KVM_FEATURE_CLOCKSOURCE2"},
     CpuFeature{0x40000001, 0, CpuidRegister::kEax, 6, "KVM_FEATURE_PV_EOI"},
+    CpuFeature{0x40000001, 0, CpuidRegister::kEax, 24, "KVM_FEATURE_CLOCKSOURCE_STABLE_BIT"},
 };
 
 }  // namespace ftvmm::boot

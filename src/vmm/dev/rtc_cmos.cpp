@@ -148,11 +148,13 @@ void RtcCmos::bytes_from_wall(std::int64_t wall) {
     bytes[kCentury] = encode(year / 100);
 }
 
-void RtcCmos::set_wall_clock(std::chrono::sys_seconds at, GuestTime now) {
+void RtcCmos::set_wall_clock(std::chrono::sys_time<std::chrono::nanoseconds> at, GuestTime now) {
     advance(now);
-    const std::int64_t seconds = at.time_since_epoch().count();
-    state_.wall_seconds = std::clamp<std::int64_t>(seconds, 0, kLastSecond);
-    state_.second_start_ns = std::clamp<std::int64_t>(ns_of(now), 0, kMaxGuestNs);
+    const auto second = std::chrono::floor<std::chrono::seconds>(at);
+    const std::int64_t gone_ns = (at - second).count();
+    state_.wall_seconds =
+        std::clamp<std::int64_t>(second.time_since_epoch().count(), 0, kLastSecond);
+    state_.second_start_ns = std::clamp<std::int64_t>(ns_of(now), 0, kMaxGuestNs) - gone_ns;
     if (stopped()) bytes_from_wall(state_.wall_seconds);
 }
 

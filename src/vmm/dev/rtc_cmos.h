@@ -51,7 +51,7 @@ class RtcCmos {
     [[nodiscard]] const State& state() const { return state_; }
 
     // From `now` on it is `at`, clamped to 1970 to 9999.
-    void set_wall_clock(std::chrono::sys_seconds at, GuestTime now);
+    void set_wall_clock(std::chrono::sys_time<std::chrono::nanoseconds> at, GuestTime now);
 
     // The guest's accesses to the two ports.
     std::uint8_t read(std::uint16_t port, GuestTime now);

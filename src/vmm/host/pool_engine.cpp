@@ -9,6 +9,8 @@
 #include <array>
 #include <cerrno>
 
+#include "base/quiet_thread.h"
+
 namespace ftvmm::host {
 
 namespace {
@@ -102,7 +104,7 @@ Result<std::unique_ptr<DiskEngine>> PoolEngine::create(const DiskFile& disk) {
 PoolEngine::PoolEngine(const DiskFile& disk, EventFd ready)
     : disk_(disk), ready_(std::move(ready)) {
     for (int i = 0; i < kThreads; ++i)
-        threads_.emplace_back([this] { work(); });
+        threads_.push_back(quiet_thread([this] { work(); }));
 }
 
 PoolEngine::~PoolEngine() {

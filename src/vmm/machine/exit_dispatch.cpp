@@ -9,11 +9,6 @@ namespace {
 
 using namespace kvm::exit;
 
-bool is_platform_msr(std::uint32_t msr) {
-    return (msr >= dev::X2Apic::kFirstMsr && msr <= dev::X2Apic::kLastMsr) ||
-           msr == Interrupts::kPvEoiMsr;
-}
-
 void carry_out(const IoIn& in, Platform& platform) {
     for (std::size_t at = 0; at + in.size <= in.data.size(); at += in.size) {
         pci::store(in.data.subspan(at), in.size, platform.read_port(in.port, in.size));
@@ -38,15 +33,15 @@ void carry_out(const MmioWrite& write, Platform& platform) {
 }
 
 void carry_out(const Rdmsr& read, Platform& platform) {
-    const auto value =
-        is_platform_msr(read.index) ? platform.read_msr(read.index) : read_constant_msr(read.index);
+    const auto value = Platform::has_msr(read.index) ? platform.read_msr(read.index)
+                                                     : read_constant_msr(read.index);
     *read.value = value.value_or(0);
     *read.fault = value ? 0 : 1;
 }
 
 void carry_out(const Wrmsr& write, Platform& platform) {
-    const bool done = is_platform_msr(write.index) ? platform.write_msr(write.index, write.value)
-                                                   : write_constant_msr(write.index, write.value);
+    const bool done = Platform::has_msr(write.index) ? platform.write_msr(write.index, write.value)
+                                                     : write_constant_msr(write.index, write.value);
     *write.fault = done ? 0 : 1;
 }
 

@@ -147,6 +147,10 @@ bool KvmMachine::can_interrupt() const {
     return vm_.vcpu.ready_for_interrupt_injection() && vm_.vcpu.if_flag();
 }
 
+bool KvmMachine::may_wake() const {
+    return platform_.is_interrupt_pending() && can_interrupt();
+}
+
 Result<void> KvmMachine::inject() {
     if (platform_.take_nmi()) {
         FTVMM_ASSIGN(kvm_vcpu_events events, vm_.vcpu.get_vcpu_events());
@@ -164,7 +168,7 @@ Result<void> KvmMachine::inject() {
 Result<replay::Stop> KvmMachine::run() {
     if (waiting_) return finish(*std::exchange(waiting_, std::nullopt));
     if (halted_) {
-        if (!platform_.is_interrupt_pending() || !can_interrupt()) return replay::stop::Halted{};
+        if (!may_wake()) return replay::stop::Halted{};
         halted_ = false;
     }
     FTVMM_TRY(inject());
@@ -185,6 +189,8 @@ replay::Stop KvmMachine::finish(const kvm::Exit& exit) {
     using namespace kvm::exit;
     if (std::holds_alternative<Hlt>(exit)) {
         halted_ = true;
+        // An interrupt that came too late for a window wakes it at once.
+        if (may_wake()) return replay::stop::Exit{};
         return replay::stop::Halted{};
     }
     if (std::holds_alternative<Shutdown>(exit)) return replay::stop::Reset{.triple_fault = true};

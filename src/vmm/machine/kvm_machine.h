@@ -70,6 +70,7 @@ class KvmMachine final : public replay::GuestMachine {
     [[nodiscard]] std::optional<GuestTime> next_deadline() const override {
         return platform_.next_deadline();
     }
+    [[nodiscard]] bool shows_time() const override { return platform_.shows_time(); }
     [[nodiscard]] bool wants_packets(std::uint32_t nic) const override {
         return platform_.wants_packets(nic);
     }
@@ -101,6 +102,7 @@ class KvmMachine final : public replay::GuestMachine {
   private:
     [[nodiscard]] Result<boot::TscPatchReport> load(const PowerOn& start);
     [[nodiscard]] bool can_interrupt() const;
+    [[nodiscard]] bool may_wake() const;
     [[nodiscard]] Result<void> inject();
     [[nodiscard]] replay::Stop finish(const kvm::Exit& exit);
 

@@ -37,6 +37,10 @@ bool is_acpi(std::uint16_t port, std::uint8_t size) {
            (port >= dev::AcpiPm::kBase && port < dev::AcpiPm::kBase + dev::AcpiPm::kPorts);
 }
 
+bool is_clock_msr(std::uint32_t msr) {
+    return msr == PvClock::kWallClockMsr || msr == PvClock::kSystemTimeMsr;
+}
+
 std::uint32_t all_ones(std::uint8_t size) {
     constexpr unsigned kBits = 8;
     return size >= sizeof(std::uint32_t) ? UINT32_MAX : (1U << (kBits * size)) - 1;
@@ -150,11 +154,22 @@ void Platform::write_memory(Gpa address, std::uint8_t size, std::uint64_t value)
     if (virtio_.write_memory(dma_, address, size, value)) deliver_messages();
 }
 
+bool Platform::has_msr(std::uint32_t msr) {
+    return (msr >= dev::X2Apic::kFirstMsr && msr <= dev::X2Apic::kLastMsr) ||
+           msr == Interrupts::kPvEoiMsr || is_clock_msr(msr);
+}
+
+bool Platform::msr_needs_time(std::uint32_t msr) {
+    return Interrupts::msr_needs_time(msr) || is_clock_msr(msr);
+}
+
 std::optional<std::uint64_t> Platform::read_msr(std::uint32_t msr) const {
+    if (is_clock_msr(msr)) return pv_clock_.read_msr(msr);
     return interrupts_.read_msr(msr, now_);
 }
 
 bool Platform::write_msr(std::uint32_t msr, std::uint64_t value) {
+    if (is_clock_msr(msr)) return pv_clock_.write_msr(dma_, msr, value, now_);
     return interrupts_.write_msr(dma_, msr, value, now_);
 }
 
@@ -163,7 +178,10 @@ void Platform::apply(const replay::Input& input) {
     begin_landmark();
     std::visit(Overloaded{
                    [this](const Time& time) { advance(std::max(now_, time.now)); },
-                   [this](const WallClock& clock) { rtc_.set_wall_clock(clock.at, now_); },
+                   [this](const WallClock& clock) {
+                       rtc_.set_wall_clock(clock.at, now_);
+                       pv_clock_.set_wall_clock(clock.at, now_);
+                   },
                    [this](const ConsoleBytes& typed) {
                        if (typed.port == replay::ConsolePort::kVirtio) {
                            virtio_.receive_console_bytes(dma_, typed.bytes);
@@ -193,6 +211,7 @@ void Platform::advance(GuestTime now) {
     interrupts_.advance(dma_, now);
     if (pit_.advance(now)) interrupts_.pulse(kPitLine);
     rtc_.advance(now);
+    pv_clock_.show(dma_, now);
 }
 
 void Platform::settle_lines() {

@@ -17,6 +17,7 @@
 #include "vmm/dev/rtc_cmos.h"
 #include "vmm/dev/serial_16550.h"
 #include "vmm/machine/interrupts.h"
+#include "vmm/machine/pv_clock.h"
 #include "vmm/machine/virtio_devices.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/virtio/dma.h"
@@ -38,6 +39,7 @@ class Platform {
   public:
     struct State {
         Interrupts::State interrupts;
+        PvClock::State pv_clock;
         dev::Pit8254::State pit;
         dev::RtcCmos::State rtc;
         dev::Serial16550::State serial;
@@ -69,15 +71,16 @@ class Platform {
 
     // Whether an access depends on the time, so that input::Time must come first.
     [[nodiscard]] static bool port_needs_time(std::uint16_t port, std::uint8_t size);
-    [[nodiscard]] static bool msr_needs_time(std::uint32_t msr) {
-        return Interrupts::msr_needs_time(msr);
-    }
+    [[nodiscard]] static bool msr_needs_time(std::uint32_t msr);
+    [[nodiscard]] bool shows_time() const { return pv_clock_.is_on(); }
 
     [[nodiscard]] std::uint32_t read_port(std::uint16_t port, std::uint8_t size);
     void write_port(std::uint16_t port, std::uint8_t size, std::uint32_t value);
     [[nodiscard]] std::uint64_t read_memory(Gpa address, std::uint8_t size);
     void write_memory(Gpa address, std::uint8_t size, std::uint64_t value);
-    // The x2APIC's MSRs and paravirtual EOI's; nothing and false mean #GP.
+    // Whether an MSR is the platform's: the x2APIC's, paravirtual EOI's and the clock's.
+    [[nodiscard]] static bool has_msr(std::uint32_t msr);
+    // Of those; nothing and false mean #GP.
     [[nodiscard]] std::optional<std::uint64_t> read_msr(std::uint32_t msr) const;
     [[nodiscard]] bool write_msr(std::uint32_t msr, std::uint64_t value);
 
@@ -110,6 +113,7 @@ class Platform {
 
     virtio::Dma dma_;
     Interrupts interrupts_;
+    PvClock pv_clock_;
     dev::Pit8254 pit_;
     dev::RtcCmos rtc_;
     dev::Serial16550 serial_;

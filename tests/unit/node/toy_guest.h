@@ -47,6 +47,7 @@ class ToyGuest final : public replay::GuestMachine {
     [[nodiscard]] std::uint64_t digest() const override { return 0; }
     [[nodiscard]] std::optional<GuestTime> next_deadline() const override { return deadline; }
     [[nodiscard]] bool wants_packets(std::uint32_t) const override { return wants_input; }
+    [[nodiscard]] bool shows_time() const override { return false; }
     [[nodiscard]] bool wants_console_bytes(replay::ConsolePort) const override {
         return wants_input;
     }
