@@ -120,6 +120,7 @@ Result<kvm_sregs> Vcpu::get_sregs() const {
 
 Result<void> Vcpu::set_sregs(const kvm_sregs& sregs) const {
     FTVMM_TRY(FTVMM_KVM(fd_, KVM_SET_SREGS, &sregs));
+    kvm_run_page().cr8 = sregs.cr8;
     return {};
 }
 

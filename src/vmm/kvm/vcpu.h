@@ -63,6 +63,7 @@ class Vcpu {
     [[nodiscard]] Result<kvm_regs> get_regs() const;
     [[nodiscard]] Result<void> set_regs(const kvm_regs& regs) const;
     [[nodiscard]] Result<kvm_sregs> get_sregs() const;
+    // CR8 goes into kvm_run too: without an in-kernel irqchip KVM takes it from there at each run.
     [[nodiscard]] Result<void> set_sregs(const kvm_sregs& sregs) const;
     [[nodiscard]] Result<kvm_fpu> get_fpu() const;
     [[nodiscard]] Result<void> set_fpu(const kvm_fpu& fpu) const;

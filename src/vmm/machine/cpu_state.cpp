@@ -8,6 +8,11 @@ namespace {
 // APIC Status and Location").
 constexpr std::uint64_t kApicBase = 0xfee0'0d00;
 
+// Bits of XCR0.
+constexpr std::uint64_t kX87 = 1U << 0U;
+constexpr std::uint64_t kSse = 1U << 1U;
+constexpr std::uint64_t kAvx = 1U << 2U;
+
 bool has_xsave(boot::CpuModel model) {
     return model == boot::CpuModel::kV3;
 }
@@ -57,15 +62,21 @@ Result<void> write_entry_state(const kvm::Vcpu& vcpu, const boot::EntryState& en
     return vcpu.set_regs(regs);
 }
 
+std::uint64_t fpu_parts(boot::CpuModel model) {
+    return has_xsave(model) ? kX87 | kSse | kAvx : kX87 | kSse;
+}
+
 Result<CpuState> read_cpu_state(const kvm::Vcpu& vcpu, boot::CpuModel model) {
     CpuState state;
     FTVMM_ASSIGN(state.regs, vcpu.get_regs());
     FTVMM_ASSIGN(state.sregs, vcpu.get_sregs());
+    FTVMM_ASSIGN(state.xsave, vcpu.get_xsave());
+    // What the guest cannot reach stays out: another host may not have it.
+    state.xsave.region[kXstateBvWord] &= static_cast<std::uint32_t>(fpu_parts(model));
+    state.xsave.region[kXstateBvWord + 1] = 0;
     if (has_xsave(model)) {
-        FTVMM_ASSIGN(state.xsave, vcpu.get_xsave());
-        FTVMM_ASSIGN(state.xcrs, vcpu.get_xcrs());
-    } else {
-        FTVMM_ASSIGN(state.fpu, vcpu.get_fpu());
+        FTVMM_ASSIGN(const kvm_xcrs xcrs, vcpu.get_xcrs());
+        state.xcr0 = xcrs.xcrs[0].value;
     }
     FTVMM_ASSIGN(state.debug, vcpu.get_debugregs());
     FTVMM_ASSIGN(state.events, vcpu.get_vcpu_events());
@@ -79,11 +90,12 @@ Result<void> write_cpu_state(const kvm::Vcpu& vcpu, boot::CpuModel model, const 
     FTVMM_TRY(vcpu.set_sregs(state.sregs));
     FTVMM_TRY(vcpu.set_regs(state.regs));
     if (has_xsave(model)) {
-        FTVMM_TRY(vcpu.set_xcrs(state.xcrs));
-        FTVMM_TRY(vcpu.set_xsave(state.xsave));
-    } else {
-        FTVMM_TRY(vcpu.set_fpu(state.fpu));
+        kvm_xcrs xcrs{};
+        xcrs.nr_xcrs = 1;
+        xcrs.xcrs[0].value = state.xcr0;
+        FTVMM_TRY(vcpu.set_xcrs(xcrs));
     }
+    FTVMM_TRY(vcpu.set_xsave(state.xsave));
     std::vector<kvm_msr_entry> msrs;
     for (std::size_t i = 0; i < kProcessorMsrs.size(); ++i) {
         kvm_msr_entry entry{};
@@ -93,7 +105,12 @@ Result<void> write_cpu_state(const kvm::Vcpu& vcpu, boot::CpuModel model, const 
     }
     FTVMM_TRY(vcpu.set_msrs(msrs));
     FTVMM_TRY(vcpu.set_debugregs(state.debug));
-    return vcpu.set_vcpu_events(state.events);
+    // Last: setting registers drops what is pending. The flags have KVM take the fields that it
+    // otherwise leaves alone (api.rst, KVM_SET_VCPU_EVENTS).
+    kvm_vcpu_events events = state.events;
+    events.flags |=
+        KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_SMM;
+    return vcpu.set_vcpu_events(events);
 }
 
 }  // namespace ftvmm::machine

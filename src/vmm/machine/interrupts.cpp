@@ -36,18 +36,20 @@ bool is_for_this_cpu(const pci::MsiMessage& message) {
 
 }  // namespace
 
-Result<Interrupts> Interrupts::from_state(const State& state) {
+Result<Interrupts> Interrupts::from_state(const State& state, const virtio::Dma& dma) {
     FTVMM_ASSIGN(auto pic, dev::Pic8259::from_state(state.pic));
     FTVMM_ASSIGN(auto apic, dev::X2Apic::from_state(state.apic));
     if ((state.pv_eoi_msr & kPvEoiReserved) != 0) {
         return fail("the paravirtual EOI register has a reserved bit set");
     }
-    if (state.flag_set && (state.pv_eoi_msr & kPvEoiEnabled) == 0) {
-        return fail("an EOI flag is out although the guest has none");
-    }
     Interrupts interrupts(pic, apic);
     interrupts.pv_eoi_msr_ = state.pv_eoi_msr;
     interrupts.flag_set_ = state.flag_set;
+    const auto flag = interrupts.flag_address();
+    if (state.flag_set && !flag) return fail("an EOI flag is out although the guest has none");
+    if (flag && !dma.contains(*flag, sizeof(std::uint32_t))) {
+        return fail("the paravirtual EOI flag is not in the guest's memory");
+    }
     return interrupts;
 }
 

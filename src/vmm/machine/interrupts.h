@@ -39,7 +39,8 @@ class Interrupts {
     };
 
     Interrupts() = default;
-    static Result<Interrupts> from_state(const State& state);
+    // `dma` reaches the memory of the same machine.
+    static Result<Interrupts> from_state(const State& state, const virtio::Dma& dma);
     [[nodiscard]] State state() const;
 
     // Notices what the guest did with the flag. First thing at every landmark.

@@ -5,11 +5,11 @@
 #include <numeric>
 #include <utility>
 
+#include "base/check.h"
 #include "vmm/boot/acpi.h"
 #include "vmm/boot/entry_state.h"
 #include "vmm/boot/kernel_image.h"
 #include "vmm/kvm/capabilities.h"
-#include "vmm/machine/cpu_state.h"
 #include "vmm/machine/exit_dispatch.h"
 #include "vmm/machine/msr_policy.h"
 
@@ -59,13 +59,13 @@ Result<void> add_memory(const kvm::Vm& vm, const GuestMemory& memory) {
     return {};
 }
 
-Result<KvmMachine::VmParts> create_vm(const kvm::System& system, const MachineConfig& config) {
+Result<KvmMachine::VmParts> create_vm(const kvm::System& system, boot::CpuModel model,
+                                      GuestMemory memory) {
     FTVMM_ASSIGN(const auto capabilities, kvm::Capabilities::probe(system));
     FTVMM_TRY(capabilities.require(kNeededCapabilities));
     FTVMM_ASSIGN(const auto supported, system.get_supported_cpuid());
-    FTVMM_ASSIGN(const auto cpuid, boot::make_cpuid(config.cpu_model, leaves_of(supported)));
+    FTVMM_ASSIGN(auto cpuid, boot::make_cpuid(model, leaves_of(supported)));
 
-    FTVMM_ASSIGN(auto memory, GuestMemory::create(config.memory_bytes));
     FTVMM_ASSIGN(auto vm, system.create_vm());
     constexpr std::array kMsrReasons{std::uint64_t{
         KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER}};
@@ -76,7 +76,7 @@ Result<KvmMachine::VmParts> create_vm(const kvm::System& system, const MachineCo
     FTVMM_ASSIGN(auto vcpu, vm.create_vcpu(0));
     FTVMM_TRY(vcpu.set_cpuid2(entries_of(cpuid)));
     vcpu.set_synced(KVM_SYNC_X86_REGS);
-    return KvmMachine::VmParts{std::move(memory), std::move(vm), std::move(vcpu)};
+    return KvmMachine::VmParts{std::move(memory), std::move(vm), std::move(vcpu), std::move(cpuid)};
 }
 
 constexpr boot::AcpiPlatform kAcpiPlatform{
@@ -112,7 +112,8 @@ KvmMachine::KvmMachine(VmParts vm, const MachineConfig& config)
 Result<std::unique_ptr<KvmMachine>> KvmMachine::power_on(const kvm::System& system,
                                                          const MachineConfig& config,
                                                          const PowerOn& start) {
-    FTVMM_ASSIGN(auto parts, create_vm(system, config));
+    FTVMM_ASSIGN(auto memory, GuestMemory::create(config.memory_bytes));
+    FTVMM_ASSIGN(auto parts, create_vm(system, config.cpu_model, std::move(memory)));
     auto machine = std::make_unique<KvmMachine>(std::move(parts), config);
     FTVMM_ASSIGN(machine->tsc_patch_, machine->load(start));
     return machine;
@@ -141,6 +142,41 @@ std::string KvmMachine::describe() const {
         ms(platform_.now().time_since_epoch()), vm_.vcpu.if_flag() ? "on" : "off",
         platform_.is_interrupt_pending() ? ", one pending" : "",
         deadline ? fmt::format("{:+.3f} ms", ms(*deadline - platform_.now())) : "none");
+}
+
+Result<KvmMachine::State> KvmMachine::state() const {
+    FTVMM_CHECK(complete_ && !waiting_, "a machine is saved between two instructions");
+    State state;
+    state.cpuid = vm_.cpuid;
+    FTVMM_ASSIGN(state.cpu, read_cpu_state(vm_.vcpu, config_.cpu_model));
+    state.platform = platform_.state();
+    state.exits = exits_;
+    state.digest = digest_.value();
+    state.halted = halted_;
+    return state;
+}
+
+Result<std::unique_ptr<KvmMachine>> KvmMachine::restore(const kvm::System& system,
+                                                        const MachineConfig& config,
+                                                        const State& state, GuestMemory memory) {
+    FTVMM_CHECK(memory.size() == config.memory_bytes, "the memory is the configuration's");
+    FTVMM_ASSIGN(auto parts, create_vm(system, config.cpu_model, std::move(memory)));
+    if (parts.cpuid != state.cpuid) {
+        return fail("the guest would find another processor here than it had",
+                    "restore it on a host with the same processor and kernel");
+    }
+    auto machine = std::make_unique<KvmMachine>(std::move(parts), config);
+    FTVMM_TRY(machine->platform_.restore(config.virtio, state.platform));
+    FTVMM_TRY(write_cpu_state(machine->vm_.vcpu, config.cpu_model, state.cpu));
+    machine->exits_ = state.exits;
+    machine->digest_ = ExitDigest(state.digest);
+    machine->halted_ = state.halted;
+    // KVM says only as it leaves a run whether the guest can take an interrupt.
+    FTVMM_ASSIGN(const auto stop, machine->complete());
+    if (!std::holds_alternative<replay::stop::Kicked>(stop)) {
+        return fail("KVM ran a restored guest that it was told to leave alone");
+    }
+    return machine;
 }
 
 bool KvmMachine::can_interrupt() const {
@@ -172,7 +208,19 @@ Result<replay::Stop> KvmMachine::run() {
         halted_ = false;
     }
     FTVMM_TRY(inject());
-    FTVMM_ASSIGN(kvm::Exit exit, vm_.vcpu.run());
+    complete_ = false;
+    FTVMM_ASSIGN(const kvm::Exit exit, vm_.vcpu.run());
+    return take(exit);
+}
+
+Result<replay::Stop> KvmMachine::complete() {
+    if (waiting_) return finish(*std::exchange(waiting_, std::nullopt));
+    FTVMM_ASSIGN(const kvm::Exit exit, vm_.vcpu.complete());
+    complete_ = std::holds_alternative<kvm::exit::Interrupted>(exit);
+    return take(exit);
+}
+
+replay::Stop KvmMachine::take(const kvm::Exit& exit) {
     ++counts_->by_kind.at(exit.index());
     if (std::holds_alternative<kvm::exit::Interrupted>(exit)) return replay::stop::Kicked{};
     ++exits_;

@@ -19,6 +19,7 @@
 #include "vmm/kvm/system.h"
 #include "vmm/kvm/vcpu.h"
 #include "vmm/kvm/vm.h"
+#include "vmm/machine/cpu_state.h"
 #include "vmm/machine/exit_digest.h"
 #include "vmm/machine/platform.h"
 #include "vmm/memory/guest_memory.h"
@@ -60,6 +61,37 @@ class KvmMachine final : public replay::GuestMachine {
                                                         const MachineConfig& config,
                                                         const PowerOn& start);
 
+    // All of the machine but its memory.
+    struct State {
+        std::vector<boot::CpuidLeaf> cpuid;  // As the guest sees it.
+        CpuState cpu;
+        Platform::State platform;
+        std::uint64_t exits = 0;
+        std::uint64_t digest = 0;
+        bool halted = false;
+    };
+    // A machine that goes on where `state` and `memory` were taken: same landmark, same digest,
+    // same guest time. What was in flight comes out of take_outputs() again, before anything else.
+    // Exit counts start anew. Errors: a host on which the guest would find another processor, a
+    // state that no machine of this configuration can be in.
+    static Result<std::unique_ptr<KvmMachine>> restore(const kvm::System& system,
+                                                       const MachineConfig& config,
+                                                       const State& state, GuestMemory memory);
+
+    // As run(), but no further than the end of the instruction that the guest stands in; Kicked
+    // means that it stands between two. An instruction that has more to ask gives Exit or
+    // NeedsTime, which are landmarks as always: go on until Kicked. A guest that went on after a
+    // save may take an interrupt earlier for it, at an end where it would have run on to a window:
+    // whoever repeats the run completes at the same landmark.
+    [[nodiscard]] Result<replay::Stop> complete();
+    // Requires that complete() gave Kicked, that nothing ran since, and that all outputs were
+    // taken. So no access waits for the time: a state need not hold one.
+    [[nodiscard]] Result<State> state() const;
+    [[nodiscard]] const GuestMemory& memory() const { return vm_.memory; }
+    [[nodiscard]] const MachineConfig& config() const { return config_; }
+    // Guest time as of the last input::Time.
+    [[nodiscard]] GuestTime now() const { return platform_.now(); }
+
     [[nodiscard]] Result<replay::Stop> run() override;
     [[nodiscard]] replay::Landmark landmark() const override { return {exits_}; }
     void apply(const replay::Input& input) override { platform_.apply(input); }
@@ -95,8 +127,9 @@ class KvmMachine final : public replay::GuestMachine {
         GuestMemory memory;
         kvm::Vm vm;
         kvm::Vcpu vcpu;
+        std::vector<boot::CpuidLeaf> cpuid;
     };
-    // Use power_on().
+    // Use power_on() or restore().
     KvmMachine(VmParts vm, const MachineConfig& config);
 
   private:
@@ -104,6 +137,7 @@ class KvmMachine final : public replay::GuestMachine {
     [[nodiscard]] bool can_interrupt() const;
     [[nodiscard]] bool may_wake() const;
     [[nodiscard]] Result<void> inject();
+    [[nodiscard]] replay::Stop take(const kvm::Exit& exit);
     [[nodiscard]] replay::Stop finish(const kvm::Exit& exit);
 
     MachineConfig config_;
@@ -112,6 +146,7 @@ class KvmMachine final : public replay::GuestMachine {
     ExitDigest digest_;
     std::uint64_t exits_ = 0;
     bool halted_ = false;
+    bool complete_ = false;             // The guest stands between two instructions.
     std::optional<kvm::Exit> waiting_;  // An access that waits for the time.
     ExitCounts own_counts_;
     ExitCounts* counts_ = &own_counts_;

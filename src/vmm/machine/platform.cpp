@@ -41,6 +41,22 @@ bool is_clock_msr(std::uint32_t msr) {
     return msr == PvClock::kWallClockMsr || msr == PvClock::kSystemTimeMsr;
 }
 
+// No timer can have been started, and no flag set, later than now.
+Result<void> check_times(const Platform::State& state) {
+    if (state.now_ns < 0 || state.now_ns > dev::kMaxGuestNs) {
+        return fail("the guest's clock is outside of time");
+    }
+    const std::uint64_t tick = dev::ticks_at(dev::at_ns(state.now_ns), dev::Pit8254::kHz);
+    const bool is_past =
+        state.interrupts.apic.period_start_ns <= state.now_ns &&
+        state.rtc.advanced_ns <= state.now_ns &&
+        std::ranges::all_of(state.pit.channels, [&](const dev::Pit8254::Channel& channel) {
+            return channel.since_tick <= tick;
+        });
+    if (!is_past) return fail("a timer was started after the state was saved");
+    return {};
+}
+
 std::uint32_t all_ones(std::uint8_t size) {
     constexpr unsigned kBits = 8;
     return size >= sizeof(std::uint32_t) ? UINT32_MAX : (1U << (kBits * size)) - 1;
@@ -56,6 +72,42 @@ Platform::Platform(const VirtioConfig& config, const GuestMemory& memory)
     pit_.write(0x43, kChannel0Mode3, now_);
     pit_.write(0x40, 0, now_);
     pit_.write(0x40, 0, now_);
+}
+
+Platform::State Platform::state() const {
+    FTVMM_CHECK(outputs_.empty(), "outputs are taken before a save");
+    State state;
+    state.interrupts = interrupts_.state();
+    state.pit = pit_.state();
+    state.rtc = rtc_.state();
+    state.serial = serial_.state();
+    state.acpi = acpi_.state();
+    state.virtio = virtio_.state();
+    state.waiting_serial_bytes = waiting_serial_bytes_;
+    state.now_ns = dev::ns_of(now_);
+    return state;
+}
+
+Result<void> Platform::restore(const VirtioConfig& config, const State& state) {
+    FTVMM_TRY(check_times(state));
+    if (state.waiting_serial_bytes.size() > kMaxWaitingConsoleBytes) {
+        return fail("more input waits in the state than a machine keeps");
+    }
+    FTVMM_ASSIGN(const auto interrupts, Interrupts::from_state(state.interrupts, dma_));
+    FTVMM_ASSIGN(const auto pit, dev::Pit8254::from_state(state.pit));
+    FTVMM_ASSIGN(const auto rtc, dev::RtcCmos::from_state(state.rtc));
+    FTVMM_ASSIGN(const auto serial, dev::Serial16550::from_state(state.serial));
+    FTVMM_ASSIGN(const auto acpi, dev::AcpiPm::from_state(state.acpi));
+    FTVMM_TRY(virtio_.restore(config, state.virtio));
+    interrupts_ = interrupts;
+    pit_ = pit;
+    rtc_ = rtc;
+    serial_ = serial;
+    acpi_ = acpi;
+    waiting_serial_bytes_ = state.waiting_serial_bytes;
+    now_ = dev::at_ns(state.now_ns);
+    outputs_.clear();
+    return {};
 }
 
 bool Platform::port_needs_time(std::uint16_t port, std::uint8_t size) {
@@ -135,6 +187,13 @@ void Platform::write_serial(std::uint16_t port, std::uint8_t value) {
     last->bytes.insert(last->bytes.end(), bytes.begin(), bytes.end());
 }
 
+void Platform::receive_serial_bytes(std::span<const std::byte> bytes) {
+    const auto room = kMaxWaitingConsoleBytes - waiting_serial_bytes_.size();
+    const auto fitting = bytes.first(std::min(room, bytes.size()));
+    waiting_serial_bytes_.insert(waiting_serial_bytes_.end(), fitting.begin(), fitting.end());
+    deliver_waiting_serial_bytes();
+}
+
 void Platform::deliver_waiting_serial_bytes() {
     if (waiting_serial_bytes_.empty()) return;
     std::vector<std::uint8_t> bytes;
@@ -187,9 +246,7 @@ void Platform::apply(const replay::Input& input) {
                            virtio_.receive_console_bytes(dma_, typed.bytes);
                            return;
                        }
-                       waiting_serial_bytes_.insert(waiting_serial_bytes_.end(),
-                                                    typed.bytes.begin(), typed.bytes.end());
-                       deliver_waiting_serial_bytes();
+                       receive_serial_bytes(typed.bytes);
                    },
                    [this](const Packet& packet) { virtio_.receive_packet(dma_, packet); },
                    [this](const DiskCompletion& end) { virtio_.complete_disk(dma_, end); },

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/clock.h"
@@ -60,8 +61,10 @@ class Platform {
     // At power-on.
     Platform(const VirtioConfig& config, const GuestMemory& memory);
 
-    // Takes over `state`, right after construction with the configuration that it is from. What was
-    // in flight is asked for again.
+    // Takes over `state`, right after construction with the configuration that it is from and over
+    // the memory that goes with it; on an error nothing has changed. What was in flight is asked
+    // for again and each card's offload is reported again: take the outputs before the guest goes
+    // on.
     [[nodiscard]] Result<void> restore(const VirtioConfig& config, const State& state);
     // Outputs and events that were not taken are no part of it: take them first.
     [[nodiscard]] State state() const;
@@ -106,6 +109,7 @@ class Platform {
     [[nodiscard]] bool write_device_port(std::uint16_t port, std::uint8_t size,
                                          std::uint32_t value);
     void write_serial(std::uint16_t port, std::uint8_t value);
+    void receive_serial_bytes(std::span<const std::byte> bytes);
     void deliver_waiting_serial_bytes();
     void advance(GuestTime now);
     void settle_lines();

@@ -1,5 +1,6 @@
 #include "vmm/machine/virtio_devices.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -42,6 +43,25 @@ std::optional<std::uint32_t> ecam_offset(Gpa address, std::uint8_t size) {
 
 constexpr std::uint8_t kMaxConfigAccess = 4;
 
+// What of a state no device of its own looks at.
+Result<void> check_shape(const VirtioConfig& config, const VirtioDevices::State& state) {
+    if (state.disks.size() != config.disks.size() || state.nics.size() != config.nics.size() ||
+        state.waiting_packets.size() != config.nics.size()) {
+        return fail("the state has other disks or network cards than the machine");
+    }
+    const auto is_kept = [](const std::vector<virtio::NetFrame>& frames) {
+        return frames.size() <= kMaxWaitingPackets &&
+               std::ranges::all_of(frames, [](const virtio::NetFrame& frame) {
+                   return frame.size() <= virtio::kMaxFrameBytes;
+               });
+    };
+    if (!std::ranges::all_of(state.waiting_packets, is_kept) ||
+        state.waiting_console_bytes.size() > kMaxWaitingConsoleBytes) {
+        return fail("more input waits in the state than a machine keeps");
+    }
+    return {};
+}
+
 }  // namespace
 
 VirtioDevices::VirtioDevices(const VirtioConfig& config) {
@@ -64,6 +84,62 @@ void VirtioDevices::attach() {
     for (std::size_t i = 0; i < nics_.size(); ++i) {
         bus_.attach(static_cast<std::uint8_t>(kFirstNicSlot + i), nics_[i].device);
     }
+}
+
+VirtioDevices::State VirtioDevices::state() const {
+    FTVMM_CHECK(messages_.empty() && outputs_.empty(), "outputs are taken before a save");
+    State state;
+    state.bus = bus_.state();
+    for (const auto& disk : disks_)
+        state.disks.push_back(disk.state());
+    for (const auto& nic : nics_) {
+        state.nics.push_back(nic.device.state());
+        state.waiting_packets.push_back(nic.waiting);
+    }
+    state.rng = rng_.state();
+    state.console = console_.state();
+    state.waiting_console_bytes = waiting_console_bytes_;
+    return state;
+}
+
+Result<void> VirtioDevices::restore(const VirtioConfig& config, const State& state) {
+    FTVMM_TRY(check_shape(config, state));
+    FTVMM_ASSIGN(const pci::Bus bus, pci::Bus::from_state(state.bus));
+    FTVMM_ASSIGN(virtio::Rng rng, virtio::Rng::from_state(state.rng));
+    FTVMM_ASSIGN(virtio::Console console, virtio::Console::from_state(state.console));
+    std::deque<virtio::Blk> disks;
+    for (std::size_t i = 0; i < config.disks.size(); ++i) {
+        FTVMM_ASSIGN(auto disk, virtio::Blk::from_state(config.disks[i], state.disks[i]));
+        disks.push_back(std::move(disk));
+    }
+    std::deque<Nic> nics;
+    for (std::size_t i = 0; i < config.nics.size(); ++i) {
+        FTVMM_ASSIGN(auto nic, virtio::Net::from_state(config.nics[i], state.nics[i]));
+        nics.emplace_back(std::move(nic), state.waiting_packets[i]);
+    }
+    // Nothing is taken over before all of it is known to be good.
+    disks_ = std::move(disks);
+    nics_ = std::move(nics);
+    rng_ = std::move(rng);
+    console_ = std::move(console);
+    waiting_console_bytes_ = state.waiting_console_bytes;
+    bus_ = bus;
+    attach();
+    messages_.clear();
+    outputs_.clear();
+    ask_again();
+    return {};
+}
+
+void VirtioDevices::ask_again() {
+    for (std::uint32_t disk = 0; disk < disks_.size(); ++disk) {
+        for (const auto& in_flight : disks_[disk].in_flight())
+            ask_disk(disk, in_flight.request);
+    }
+    for (const auto& in_flight : rng_.in_flight())
+        ask_entropy(in_flight.request);
+    for (std::uint32_t nic = 0; nic < nics_.size(); ++nic)
+        report_offload(nic);
 }
 
 std::optional<std::uint32_t> VirtioDevices::read_port(std::uint16_t port, std::uint8_t size) {
@@ -105,7 +181,7 @@ void VirtioDevices::carry_out(virtio::Dma& dma, const pci::Effects& effects) {
     add_messages(effects.messages);
     if (effects.doorbell) ring(dma, effects.slot, *effects.doorbell);
     if (effects.slot >= kFirstNicSlot && effects.slot < kFirstNicSlot + nics_.size()) {
-        report_offload(effects.slot - kFirstNicSlot);
+        report_change_of_offload(effects.slot - kFirstNicSlot);
     }
 }
 
@@ -171,7 +247,9 @@ void VirtioDevices::give_entropy(virtio::Dma& dma, const replay::input::Entropy&
 }
 
 void VirtioDevices::receive_console_bytes(virtio::Dma& dma, std::span<const std::byte> bytes) {
-    waiting_console_bytes_.insert(waiting_console_bytes_.end(), bytes.begin(), bytes.end());
+    const auto room = kMaxWaitingConsoleBytes - waiting_console_bytes_.size();
+    const auto fitting = bytes.first(std::min(room, bytes.size()));
+    waiting_console_bytes_.insert(waiting_console_bytes_.end(), fitting.begin(), fitting.end());
     deliver_waiting_console_bytes(dma);
 }
 
@@ -187,6 +265,8 @@ void VirtioDevices::deliver_waiting_console_bytes(virtio::Dma& dma) {
 void VirtioDevices::receive_packet(virtio::Dma& dma, const replay::input::Packet& packet) {
     if (packet.nic >= nics_.size()) return;
     Nic& nic = nics_[packet.nic];
+    const bool fits = packet.frame.size() <= virtio::kMaxFrameBytes;
+    if (!fits || nic.waiting.size() >= kMaxWaitingPackets) return;
     nic.waiting.emplace_back(packet.frame.begin(), packet.frame.end());
     deliver_waiting_packets(dma, nic);
 }
@@ -199,9 +279,12 @@ void VirtioDevices::deliver_waiting_packets(virtio::Dma& dma, Nic& nic) {
     add_messages(received.interrupts);
 }
 
+void VirtioDevices::report_change_of_offload(std::uint32_t nic) {
+    if (nics_.at(nic).device.offload() != nics_.at(nic).reported) report_offload(nic);
+}
+
 void VirtioDevices::report_offload(std::uint32_t nic) {
     const virtio::NetOffload now = nics_.at(nic).device.offload();
-    if (now == nics_.at(nic).reported) return;
     nics_.at(nic).reported = now;
     outputs_.emplace_back(
         replay::output::NicOffload{nic, now.checksum, now.tso4, now.tso6, now.ecn});

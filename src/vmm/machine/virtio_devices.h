@@ -7,6 +7,7 @@
 #include <deque>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -34,6 +35,12 @@ inline constexpr std::size_t kMaxDisks = 16;
 inline constexpr std::uint8_t kFirstNicSlot = kFirstDiskSlot + kMaxDisks;
 inline constexpr std::size_t kMaxNics = 8;
 
+// Input that may wait for room. The host asks before it gives more (wants_packets() and
+// wants_console_bytes()), so these bound memory and a state's size, not a guest: a ring's worth of
+// frames, and more than anybody types. What is given beyond them is lost, as on any wire.
+inline constexpr std::size_t kMaxWaitingPackets = 256;
+inline constexpr std::size_t kMaxWaitingConsoleBytes = std::size_t{1} << 20U;
+
 // Routes accesses to the devices and collects what follows from them: messages for the interrupt
 // controller, outputs for the host. Input that a driver has no room for waits here. Pure; the
 // machine owns it; one thread.
@@ -59,8 +66,11 @@ class VirtioDevices {
     VirtioDevices& operator=(VirtioDevices&&) = delete;
     ~VirtioDevices() = default;
 
-    // `config` is that of the machine the state is from. What was in flight is asked for again.
+    // Takes over `state`, whose machine had this `config`; on an error nothing has changed. Whoever
+    // was asked for something is gone: what is in flight is asked for again, and what each driver
+    // takes on itself is reported again, as outputs.
     [[nodiscard]] Result<void> restore(const VirtioConfig& config, const State& state);
+    // Messages and outputs that were not taken are no part of it: take them first.
     [[nodiscard]] State state() const;
 
     // The guest's accesses of `size` bytes; empty or false where nothing answers.
@@ -87,6 +97,8 @@ class VirtioDevices {
   private:
     struct Nic {
         explicit Nic(const virtio::NetConfig& config) : device(config) {}
+        Nic(virtio::Net from, std::vector<virtio::NetFrame> frames)
+            : device(std::move(from)), waiting(std::move(frames)) {}
         virtio::Net device;
         std::vector<virtio::NetFrame> waiting;  // Oldest first.
         virtio::NetOffload reported;
@@ -101,7 +113,9 @@ class VirtioDevices {
     void ring_console(virtio::Dma& dma, std::uint16_t queue);
     void deliver_waiting_packets(virtio::Dma& dma, Nic& nic);
     void deliver_waiting_console_bytes(virtio::Dma& dma);
+    void report_change_of_offload(std::uint32_t nic);
     void report_offload(std::uint32_t nic);
+    void ask_again();
     void ask_disk(std::uint32_t disk, virtio::BlkRequest request);
     void ask_entropy(const virtio::RngRequest& request);
     void add_messages(const virtio::Interrupts& interrupts);
