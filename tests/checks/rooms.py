@@ -31,7 +31,9 @@ MAY_INCLUDE = {
 RESERVED = {
     r"linux/kvm\.h": ["vmm/kvm"],
     r"(boost/asio|asio)(/|\.hpp)": ["node", "daemon", "cli", "vmm/host"],
-    r"Zydis/|(zlib|lzma|lz4|zstd)\.h": ["vmm/boot"],
+    r"Zydis/|(zlib|lzma|lz4)\.h": ["vmm/boot"],
+    r"zstd\.h": ["vmm/boot", "vmm/machine"],
+    r"proto/state\.pb\.h|google/protobuf/": ["vmm/machine"],
     r"xxhash\.h": ["vmm/machine"],
     r"openssl/": ["cli"],
     r"nlohmann/|CLI/": ["cli", "daemon"],
