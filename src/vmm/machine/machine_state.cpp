@@ -117,8 +117,8 @@ Result<EncodedState> encode_state(const MachineState& state) {
     to.set_halted(state.machine.halted);
     EncodedState encoded{to.SerializeAsString(), out.take_bulk()};
     if (encoded.message.size() > kMaxMessageBytes || encoded.bulk.size() > kMaxBulkBytes) {
-        return fail(fmt::format("the guest has {} MiB of disk data under way, too much to save",
-                                encoded.bulk.size() >> 20U),
+        return fail(fmt::format("the guest's devices have too much under way to save it ({} MiB)",
+                                (encoded.message.size() + encoded.bulk.size()) >> 20U),
                     "let its disks finish some of it, then save again");
     }
     return encoded;

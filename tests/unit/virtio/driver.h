@@ -75,6 +75,9 @@ class DriverQueue {
     DriverQueue(const GuestMemory& memory, Gpa base, std::uint16_t size)
         : memory_(&memory), base_(base), size_(size) {}
 
+    // Goes on in a copy of the memory.
+    void use(const GuestMemory& memory) { memory_ = &memory; }
+
     [[nodiscard]] std::uint16_t size() const { return size_; }
     [[nodiscard]] Gpa descriptors() const { return base_; }
     [[nodiscard]] Gpa available() const { return base_ + 0x1000; }
