@@ -38,6 +38,9 @@ Result<void> test_interrupt_window(const kvm::System& system);
 Result<void> test_mmio(const kvm::System& system);
 Result<void> test_port_echo(const kvm::System& system);
 Result<void> test_string_io(const kvm::System& system);
+// machine_guests.cpp
+Result<void> test_saved_machine(const kvm::System& system);
+Result<void> can_power_on(const kvm::System& system);
 // protection_guests.cpp
 Result<void> test_page_fault(const kvm::System& system);
 Result<void> test_ring3(const kvm::System& system);

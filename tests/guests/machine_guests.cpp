@@ -1,0 +1,213 @@
+#include <elf.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "guest_test.h"
+#include "images.h"
+#include "vmm/machine/save_restore.h"
+
+namespace ftvmm::guests {
+
+namespace {
+
+using machine::KvmMachine;
+using machine::MachineConfig;
+
+constexpr std::uint64_t kImage = 0x100000;    // guest.ld's.
+constexpr std::uint64_t kScratch = 0x400000;  // guest.inc's.
+constexpr std::uint64_t kScratchBytes = 0x3000;
+constexpr std::uint64_t kMemoryBytes = std::uint64_t{16} << 20U;
+
+template <class T>
+void append(std::vector<std::byte>& bytes, const T& value) {
+    const auto raw = std::as_bytes(std::span(&value, 1));
+    bytes.insert(bytes.end(), raw.begin(), raw.end());
+}
+
+// A flat image as the ELF file that the machine takes for a kernel: one segment, one section of
+// code.
+std::vector<std::byte> make_kernel(std::span<const std::byte> image) {
+    static constexpr char kNames[] = "\0.text\0.shstrtab";
+    constexpr std::uint64_t kHeaders = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr);
+    Elf64_Ehdr header{};
+    std::memcpy(header.e_ident, ELFMAG, SELFMAG);
+    header.e_ident[EI_CLASS] = ELFCLASS64;
+    header.e_ident[EI_DATA] = ELFDATA2LSB;
+    header.e_type = ET_EXEC;
+    header.e_machine = EM_X86_64;
+    header.e_entry = kImage;
+    header.e_phoff = sizeof header;
+    header.e_phentsize = sizeof(Elf64_Phdr);
+    header.e_phnum = 1;
+    header.e_shoff = kHeaders + image.size() + sizeof kNames;
+    header.e_shentsize = sizeof(Elf64_Shdr);
+    header.e_shnum = 3;
+    header.e_shstrndx = 2;
+    std::vector<std::byte> file;
+    append(file, header);
+    append(file, Elf64_Phdr{PT_LOAD, PF_X | PF_R | PF_W, kHeaders, kImage, kImage, image.size(),
+                            image.size(), kPageBytes});
+    file.insert(file.end(), image.begin(), image.end());
+    append(file, kNames);
+    append(file, Elf64_Shdr{});
+    append(file, Elf64_Shdr{1, SHT_PROGBITS, SHF_EXECINSTR | SHF_ALLOC, kImage, kHeaders,
+                            image.size(), 0, 0, 1, 0});
+    append(file,
+           Elf64_Shdr{7, SHT_STRTAB, 0, 0, kHeaders + image.size(), sizeof kNames, 0, 0, 1, 0});
+    return file;
+}
+
+// A machine and the world that it is in: time passes as it is asked for.
+struct Run {
+    std::unique_ptr<KvmMachine> machine;
+    std::vector<std::byte> printed;
+    GuestTime now;
+    std::size_t stops = 0;
+    bool is_off = false;
+
+    // Does what `stop` asks for.
+    Result<void> answer(const replay::Stop& stop) {
+        using namespace replay::stop;
+        ++stops;
+        if (const auto* crash = std::get_if<Crashed>(&stop)) return fail(crash->why);
+        if (std::holds_alternative<Reset>(stop)) return fail("the guest was reset");
+        if (std::holds_alternative<NeedsTime>(stop)) now += std::chrono::microseconds(3);
+        if (std::holds_alternative<Halted>(stop)) {
+            const auto due = machine->next_deadline();
+            if (!due) return fail("the guest waits for nothing");
+            now = std::max(now, *due);
+        }
+        const bool takes_time =
+            std::holds_alternative<NeedsTime>(stop) || std::holds_alternative<Halted>(stop);
+        if (takes_time) machine->apply(replay::input::Time{now});
+        is_off = std::holds_alternative<PoweredOff>(stop);
+        return take_outputs();
+    }
+    Result<void> take_outputs() {
+        for (const auto& output : machine->take_outputs()) {
+            const auto* bytes = std::get_if<replay::output::ConsoleBytes>(&output);
+            if (bytes == nullptr) return fail("an output that this guest has no way to ask for");
+            printed.insert(printed.end(), bytes->bytes.begin(), bytes->bytes.end());
+        }
+        return {};
+    }
+    Result<void> run_to_stop(std::size_t last) {
+        while (!is_off && stops < last) {
+            FTVMM_ASSIGN(const auto stop, machine->run());
+            FTVMM_TRY(answer(stop));
+        }
+        return {};
+    }
+    Result<void> complete() {
+        while (true) {
+            FTVMM_ASSIGN(const auto stop, machine->complete());
+            if (std::holds_alternative<replay::stop::Kicked>(stop)) return {};
+            FTVMM_TRY(answer(stop));
+        }
+    }
+};
+
+Result<Run> power_on(const kvm::System& system, const MachineConfig& config) {
+    const auto kernel = make_kernel(images::saved_machine());
+    FTVMM_ASSIGN(auto machine,
+                 KvmMachine::power_on(
+                     system, config,
+                     {.kernel = kernel, .initrd = {}, .command_line = "", .wall_clock = {}}));
+    Run run;
+    run.machine = std::move(machine);
+    return run;
+}
+
+// All that two runs must agree on, in words for people where they do not.
+Result<void> compare(Run& run, Run& wanted) {
+    const KvmMachine& is = *run.machine;
+    const KvmMachine& was = *wanted.machine;
+    if (is.landmark() != was.landmark()) return fail("it ends at another landmark");
+    if (is.digest() != was.digest()) return fail("its exits differ");
+    if (is.now() != was.now()) return fail("its clock differs");
+    if (run.printed != wanted.printed) return fail("it printed something else");
+    const auto scratch = [](const KvmMachine& it) {
+        return it.memory().find(Gpa(kScratch), kScratchBytes);
+    };
+    if (!std::ranges::equal(scratch(is), scratch(was))) return fail("its memory differs");
+    FTVMM_TRY(run.complete());
+    FTVMM_TRY(wanted.complete());
+    FTVMM_ASSIGN(const auto state, is.state());
+    FTVMM_ASSIGN(const auto wanted_state, was.state());
+    if (state.platform != wanted_state.platform) return fail("a device differs");
+    if (state.cpu.msrs != wanted_state.cpu.msrs) return fail("an MSR differs");
+    if (std::memcmp(&state.cpu.regs, &wanted_state.cpu.regs, sizeof state.cpu.regs) != 0) {
+        return fail("a register differs");
+    }
+    return {};
+}
+
+// Saves a machine at its stop number `stop` and lets both it and its copy go on to the end.
+Result<void> save_at(const kvm::System& system, const MachineConfig& config, std::size_t stop,
+                     const std::string& path, Run& wanted) {
+    FTVMM_ASSIGN(Run saved, power_on(system, config));
+    FTVMM_TRY(saved.run_to_stop(stop));
+    FTVMM_TRY(saved.complete());
+    FTVMM_TRY(machine::save_machine(*saved.machine, path, "a test"));
+    Run restored;
+    FTVMM_ASSIGN(restored.machine, machine::restore_machine(system, config, path, "a test"));
+    if (restored.machine->landmark() != saved.machine->landmark() ||
+        restored.machine->digest() != saved.machine->digest()) {
+        return fail("the restored machine stands elsewhere than the saved one");
+    }
+    restored.printed = saved.printed;
+    restored.now = restored.machine->now();
+    restored.stops = saved.stops;
+    restored.is_off = saved.is_off;
+    for (Run* run : {&restored, &saved}) {
+        FTVMM_TRY(run->run_to_stop(SIZE_MAX));
+        if (const auto same = compare(*run, wanted); !same) {
+            const char* who = run == &saved ? "after it was saved" : "restored";
+            return Failure(same.error().with_context(who));
+        }
+    }
+    return {};
+}
+
+class TemporaryFile {
+  public:
+    TemporaryFile() : path_(std::filesystem::temp_directory_path() / name()) {}
+    TemporaryFile(const TemporaryFile&) = delete;
+    TemporaryFile& operator=(const TemporaryFile&) = delete;
+    ~TemporaryFile() { std::filesystem::remove(path_); }
+    [[nodiscard]] std::string path() const { return path_.string(); }
+
+  private:
+    static std::string name() { return fmt::format("ftvmm-saved-{}.state", ::getpid()); }
+    std::filesystem::path path_;
+};
+
+}  // namespace
+
+Result<void> can_power_on(const kvm::System& system) {
+    FTVMM_TRY(power_on(system, {.memory_bytes = kMemoryBytes, .virtio = {}}));
+    return {};
+}
+
+Result<void> test_saved_machine(const kvm::System& system) {
+    const MachineConfig config{.memory_bytes = kMemoryBytes, .virtio = {}};
+    const TemporaryFile file;
+    FTVMM_ASSIGN(Run wanted, power_on(system, config));
+    FTVMM_TRY(wanted.run_to_stop(SIZE_MAX));
+    for (std::size_t stop = 0; stop < wanted.stops; ++stop) {
+        if (const auto done = save_at(system, config, stop, file.path(), wanted); !done) {
+            return Failure(done.error().with_context(
+                fmt::format("saved at stop {} of {}", stop, wanted.stops)));
+        }
+    }
+    fmt::print("saved at each of {} stops\n", wanted.stops);
+    return {};
+}
+
+}  // namespace ftvmm::guests
