@@ -155,9 +155,10 @@ bool Platform::write_device_port(std::uint16_t port, std::uint8_t size, std::uin
     const auto low = static_cast<std::uint8_t>(value);
     if (is_acpi(port, size)) {
         acpi_.write(port, size, value);
-    } else if (size != 1) {
-        return false;
-    } else if (is_serial(port)) {
+        return true;
+    }
+    if (size != 1) return false;
+    if (is_serial(port)) {
         write_serial(port, low);
     } else if (is_pic(port)) {
         interrupts_.pic().write(port, low);
