@@ -121,7 +121,7 @@ Result<Run> power_on(const kvm::System& system, const MachineConfig& config) {
     FTVMM_ASSIGN(auto machine,
                  KvmMachine::power_on(
                      system, config,
-                     {.kernel = kernel, .initrd = {}, .command_line = "", .wall_clock = {}}));
+                     {.kernel = kernel, .initrd = {}, .command_line = "", .rng_seed = {}}));
     Run run;
     run.machine = std::move(machine);
     return run;

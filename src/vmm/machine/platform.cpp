@@ -78,6 +78,7 @@ Platform::State Platform::state() const {
     FTVMM_CHECK(outputs_.empty(), "outputs are taken before a save");
     State state;
     state.interrupts = interrupts_.state();
+    state.pv_clock = pv_clock_.state();
     state.pit = pit_.state();
     state.rtc = rtc_.state();
     state.serial = serial_.state();
@@ -94,12 +95,14 @@ Result<void> Platform::restore(const VirtioConfig& config, const State& state) {
         return fail("more input waits in the state than a machine keeps");
     }
     FTVMM_ASSIGN(const auto interrupts, Interrupts::from_state(state.interrupts, dma_));
+    FTVMM_ASSIGN(const auto pv_clock, PvClock::from_state(state.pv_clock, dma_));
     FTVMM_ASSIGN(const auto pit, dev::Pit8254::from_state(state.pit));
     FTVMM_ASSIGN(const auto rtc, dev::RtcCmos::from_state(state.rtc));
     FTVMM_ASSIGN(const auto serial, dev::Serial16550::from_state(state.serial));
     FTVMM_ASSIGN(const auto acpi, dev::AcpiPm::from_state(state.acpi));
     FTVMM_TRY(virtio_.restore(config, state.virtio));
     interrupts_ = interrupts;
+    pv_clock_ = pv_clock;
     pit_ = pit;
     rtc_ = rtc;
     serial_ = serial;

@@ -33,9 +33,13 @@ Gpa address_of(std::uint64_t msr) {
 
 }  // namespace
 
-Result<PvClock> PvClock::from_state(const State& state) {
+Result<PvClock> PvClock::from_state(const State& state, const virtio::Dma& dma) {
     if ((state.version & 1U) != 0) return fail("the paravirtual clock is in the middle of a write");
-    return PvClock(state);
+    const PvClock clock(state);
+    if (clock.is_on() && !dma.contains(address_of(state.system_time_msr), kPageBytes)) {
+        return fail("the paravirtual clock's page is not in the guest's memory");
+    }
+    return clock;
 }
 
 void PvClock::set_wall_clock(std::chrono::sys_time<std::chrono::nanoseconds> at, GuestTime now) {

@@ -35,7 +35,7 @@ class PvClock {
     };
 
     PvClock() = default;
-    static Result<PvClock> from_state(const State& state);
+    static Result<PvClock> from_state(const State& state, const virtio::Dma& dma);
     [[nodiscard]] const State& state() const { return state_; }
 
     // It is `at` at guest time `now`.

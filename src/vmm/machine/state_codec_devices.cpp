@@ -114,6 +114,22 @@ Interrupts::State decode(Decoder& in, const pb::Interrupts& from) {
             .flag_set = from.flag_set()};
 }
 
+pb::PvClock encode(const PvClock::State& state) {
+    pb::PvClock to;
+    to.set_wall_clock_msr(state.wall_clock_msr);
+    to.set_system_time_msr(state.system_time_msr);
+    to.set_version(state.version);
+    to.set_wall_ns(state.wall_ns);
+    return to;
+}
+
+PvClock::State decode(const pb::PvClock& from) {
+    return {.wall_clock_msr = from.wall_clock_msr(),
+            .system_time_msr = from.system_time_msr(),
+            .version = from.version(),
+            .wall_ns = from.wall_ns()};
+}
+
 pb::Pit8254 encode(const dev::Pit8254::State& state) {
     pb::Pit8254 to;
     for (const auto& channel : state.channels) {
@@ -249,6 +265,7 @@ dev::AcpiPm::State decode(Decoder& in, const pb::AcpiPm& from) {
 pb::Platform encode(Encoder& out, const Platform::State& state) {
     pb::Platform to;
     *to.mutable_interrupts() = encode(state.interrupts);
+    *to.mutable_pv_clock() = encode(state.pv_clock);
     *to.mutable_pit() = encode(state.pit);
     *to.mutable_rtc() = encode(state.rtc);
     *to.mutable_serial() = encode(state.serial);
@@ -260,11 +277,12 @@ pb::Platform encode(Encoder& out, const Platform::State& state) {
 }
 
 Platform::State decode(Decoder& in, const pb::Platform& from) {
-    in.require(from.has_interrupts() && from.has_pit() && from.has_rtc() && from.has_serial() &&
+    in.require(from.has_interrupts() && from.has_pv_clock() && from.has_pit() && from.has_rtc() && from.has_serial() &&
                    from.has_acpi() && from.has_virtio(),
                "set of devices");
     Platform::State state;
     state.interrupts = decode(in, from.interrupts());
+    state.pv_clock = decode(from.pv_clock());
     state.pit = decode(in, from.pit());
     state.rtc = decode(in, from.rtc());
     state.serial = decode(in, from.serial());

@@ -158,7 +158,8 @@ FTVMM_FIELDS(virtio::RngRequest, a, b)
 FTVMM_FIELDS(virtio::InFlight<virtio::RngRequest>, a, b, c)
 FTVMM_FIELDS(virtio::Rng::State, a, b, c)
 FTVMM_FIELDS(VirtioDevices::State, a, b, c, d, e, f, g)
-FTVMM_FIELDS(Platform::State, a, b, c, d, e, f, g, h)
+FTVMM_FIELDS(PvClock::State, a, b, c, d)
+FTVMM_FIELDS(Platform::State, a, b, c, d, e, f, g, h, i)
 
 FTVMM_FIELDS(kvm_regs, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r)
 template <class V>
