@@ -1,6 +1,5 @@
 #include "vmm/boot/tsc_patch.h"
 
-#include <Zydis/Zydis.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,102 +8,71 @@
 
 #include "base/check.h"
 #include "vmm/boot/load_bytes.h"
+#include "vmm/boot/tsc_sites.h"
 
 namespace ftvmm::boot {
 
 namespace {
 
-// Encodings (AMD64 Architecture Programmer's Manual vol. 3). Prefixes, if any, stay in front: they
-// change neither what the replacement does nor its length.
-constexpr std::array kRdtscBytes{std::byte{0x0f}, std::byte{0x31}};
-constexpr std::array kRdtscpBytes{std::byte{0x0f}, std::byte{0x01}, std::byte{0xf9}};
+// As long as what they replace (AMD64 Architecture Programmer's Manual vol. 3). Prefixes, if any,
+// stay in front: they change neither what the replacement does nor its length.
 constexpr std::array kMovEaxEax{std::byte{0x89}, std::byte{0xc0}};
 constexpr std::array kMovEaxEaxNop{std::byte{0x89}, std::byte{0xc0}, std::byte{0x90}};
 
-enum class Kind { kOther, kRdtsc, kRdtscp };
+// Sections up to this size are swept from end to end, in about a millisecond: most of what lies
+// closest together, .altinstr_replacement's snippets, gains nothing from less.
+constexpr std::uint64_t kSweptWholeBytes = 32 << 10;
 
-class Decoder {
-  public:
-    Decoder() {
-        // Minimal mode finds lengths and opcodes, which is all that is asked, at several times the
-        // speed.
-        const bool ready = ZYAN_SUCCESS(::ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64,
-                                                           ZYDIS_STACK_WIDTH_64)) &&
-                           ZYAN_SUCCESS(::ZydisDecoderEnableMode(
-                               &decoder_, ZYDIS_DECODER_MODE_MINIMAL, ZYAN_TRUE));
-        FTVMM_CHECK(ready, "the disassembler knows 64-bit mode");
-    }
-
-    struct Instruction {
-        std::size_t bytes;  // 0: none that is known starts here.
-        Kind kind;
-    };
-    [[nodiscard]] Instruction decode(std::span<const std::byte> code) const {
-        ZydisDecodedInstruction instruction;
-        if (!ZYAN_SUCCESS(::ZydisDecoderDecodeInstruction(&decoder_, nullptr, code.data(),
-                                                          code.size(), &instruction))) {
-            return {0, Kind::kOther};
-        }
-        return {instruction.length, kind_of(instruction, code.first(instruction.length))};
-    }
-
-  private:
-    static Kind kind_of(const ZydisDecodedInstruction& instruction,
-                        std::span<const std::byte> code) {
-        if (instruction.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY ||
-            instruction.opcode_map != ZYDIS_OPCODE_MAP_0F) {
-            return Kind::kOther;
-        }
-        const auto ends_with = [&](auto pattern) {
-            return code.size() >= pattern.size() &&
-                   std::ranges::equal(code.last(pattern.size()), pattern);
-        };
-        if (instruction.opcode == 0x31 && ends_with(kRdtscBytes)) return Kind::kRdtsc;
-        if (instruction.opcode == 0x01 && ends_with(kRdtscpBytes)) return Kind::kRdtscp;
-        return Kind::kOther;
-    }
-
-    ZydisDecoder decoder_{};
+struct Section {
+    PatchedSection report;
+    std::span<std::byte> code;
+    std::vector<TscSite> sites;
 };
 
-// How often RDTSC's bytes still stand in `code`.
-std::size_t count_lookalikes(std::span<const std::byte> code) {
-    std::size_t count = 0;
-    for (auto at = code.begin();; ++at, ++count) {
-        at = std::search(at, code.end(), kRdtscBytes.begin(), kRdtscBytes.end());
-        if (at == code.end()) return count;
+std::vector<std::size_t> functions_in(const ElfSection& section, const ElfFile& elf) {
+    std::vector<std::size_t> offsets;
+    for (auto function = std::ranges::lower_bound(elf.functions, section.address);
+         function != elf.functions.end() && *function - section.address < section.bytes;
+         ++function) {
+        offsets.push_back(*function - section.address);
     }
+    return offsets;
 }
 
-// Sweeps `code`, which is `section`. A function's symbol starts a new instruction even where the
-// one before it seems to reach beyond: so data before a function cannot hide its first bytes.
-PatchedSection patch_section(const Decoder& decoder, const ElfSection& section,
-                             std::span<const std::uint64_t> functions, std::span<std::byte> code) {
-    PatchedSection report{section.name, section.bytes};
-    auto function = std::ranges::lower_bound(functions, section.address);
-    std::size_t offset = 0;
-    while (offset < code.size()) {
-        const auto rest = code.subspan(offset);
-        const auto instruction = decoder.decode(rest);
-        if (instruction.kind == Kind::kRdtsc) {
-            std::ranges::copy(kMovEaxEax,
-                              rest.subspan(instruction.bytes - kMovEaxEax.size()).begin());
-            ++report.rdtsc;
-        } else if (instruction.kind == Kind::kRdtscp) {
-            std::ranges::copy(kMovEaxEaxNop,
-                              rest.subspan(instruction.bytes - kMovEaxEaxNop.size()).begin());
-            ++report.rdtscp;
-        } else if (instruction.bytes == 0) {
-            ++report.undecoded_bytes;
-        }
-        const std::size_t next = offset + std::max<std::size_t>(instruction.bytes, 1);
-        while (function != functions.end() && *function - section.address <= offset)
-            ++function;
-        const bool crosses = function != functions.end() && *function - section.address < next;
-        offset = crosses ? *function - section.address : next;
+Result<Section> search(const ElfSection& section, const ElfFile& elf, std::span<std::byte> code) {
+    const auto functions = functions_in(section, elf);
+    TscSites found = section.bytes <= kSweptWholeBytes ? sweep_all(code, functions)
+                                                       : sweep_candidates(code, functions);
+    if (found.doubtful) {
+        return fail(fmt::format("at {:#x} in the kernel's {} code and data cannot be told apart: "
+                                "RDTSC cannot be taken out with certainty",
+                                section.address + *found.doubtful, section.name),
+                    "use a distribution's stock kernel");
     }
-    report.lookalikes = count_lookalikes(code);
-    return report;
+    if (found.undecoded_bytes >
+        std::max<std::size_t>(kMaxUndecodedBytes, found.swept_bytes / kUndecodedShare)) {
+        return fail(fmt::format("{} of {} bytes looked at in the kernel's {} do not decode as "
+                                "instructions: RDTSC cannot be taken out with certainty",
+                                found.undecoded_bytes, found.swept_bytes, section.name),
+                    "use a distribution's stock kernel");
+    }
+    const auto rdtsc =
+        static_cast<std::size_t>(std::ranges::count(found.sites, TscKind::kRdtsc, &TscSite::kind));
+    return Section{{section.name, section.bytes, rdtsc, found.sites.size() - rdtsc,
+                    found.lookalikes, found.swept_bytes, found.undecoded_bytes},
+                   code,
+                   std::move(found.sites)};
+}
+
+void patch(const Section& section) {
+    for (const TscSite& site : section.sites) {
+        const auto target = section.code.subspan(site.offset).begin();
+        if (site.kind == TscKind::kRdtsc) {
+            std::ranges::copy(kMovEaxEax, target);
+        } else {
+            std::ranges::copy(kMovEaxEaxNop, target);
+        }
+    }
 }
 
 }  // namespace
@@ -125,27 +93,24 @@ std::string TscPatchReport::summary() const {
 }
 
 Result<TscPatchReport> patch_tsc(std::span<std::byte> bytes, const ElfFile& elf) {
-    const Decoder decoder;
-    TscPatchReport report;
+    std::vector<Section> searched;
     for (const auto& section : elf.sections) {
         if (!section.executable || section.bytes == 0) continue;
         const auto code = slice(bytes, section.file_offset, section.bytes);
         FTVMM_CHECK(code.has_value(), "parse_elf keeps sections within their file");
-        report.sections.push_back(patch_section(decoder, section, elf.functions, *code));
-        const auto& patched = report.sections.back();
-        if (patched.undecoded_bytes >
-            std::max<std::size_t>(kMaxUndecodedBytes, section.bytes / kUndecodedShare)) {
-            return fail(fmt::format("{} of the {} bytes in the kernel's {} do not decode as "
-                                    "instructions: RDTSC cannot be taken out with certainty",
-                                    patched.undecoded_bytes, section.bytes, section.name),
-                        "use a distribution's stock kernel");
-        }
+        FTVMM_ASSIGN(Section result, search(section, elf, *code));
+        searched.push_back(std::move(result));
     }
-    if (report.sections.empty()) {
+    if (searched.empty()) {
         return fail(
             "the kernel has no section headers that tell its code from its data: RDTSC "
             "cannot be taken out",
             "give the distribution's bzImage, or a vmlinux with its section headers");
+    }
+    TscPatchReport report;
+    for (Section& section : searched) {
+        patch(section);
+        report.sections.push_back(std::move(section.report));
     }
     return report;
 }

@@ -21,10 +21,13 @@ struct PatchedSection {
     std::uint64_t bytes = 0;
     std::size_t rdtsc = 0;
     std::size_t rdtscp = 0;
-    // Bytes at which no instruction starts that the disassembler knows.
-    std::size_t undecoded_bytes = 0;
-    // RDTSC's two bytes seen inside other instructions, left alone.
+    // Their bytes seen inside other instructions, left alone.
     std::size_t lookalikes = 0;
+    // How much was disassembled to tell the two apart: all of a small section, of a large one a
+    // stretch before each candidate. And the bytes of that at which no instruction starts that the
+    // disassembler knows; what else a large section holds is not known.
+    std::size_t swept_bytes = 0;
+    std::size_t undecoded_bytes = 0;
 
     [[nodiscard]] std::size_t sites() const { return rdtsc + rdtscp; }
 };
@@ -37,14 +40,16 @@ struct TscPatchReport {
     [[nodiscard]] std::string summary() const;
 };
 
-// A section's code may hold this many bytes that do not decode (padding, a table between two
-// functions), or one in kUndecodedShare of it if that is more. Above that the sweep cannot vouch
-// for having seen every instruction.
+// What is swept of a section may hold this many bytes that do not decode (padding, a table between
+// two functions), or one in kUndecodedShare of it if that is more. Above that it is no code, or
+// none that the disassembler knows, and what it says of the rest counts for nothing.
 inline constexpr std::size_t kMaxUndecodedBytes = 64;
 inline constexpr std::size_t kUndecodedShare = 2000;
 
-// Patches every executable section of `bytes`, whose parse_elf() is `elf`. A kernel without section
-// headers or with too much that does not decode is refused; `bytes` may then be patched in part.
+// Patches every executable section of `bytes`, whose parse_elf() is `elf`. Where RDTSC's bytes do
+// not stand there is none; where they do, tsc_sites.h decides what they are, exactly. A kernel
+// without section headers, with data too close to such bytes or with too much that does not decode
+// is refused and stays as it is.
 Result<TscPatchReport> patch_tsc(std::span<std::byte> bytes, const ElfFile& elf);
 
 }  // namespace ftvmm::boot

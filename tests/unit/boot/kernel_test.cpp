@@ -5,6 +5,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -16,6 +17,7 @@
 #include "vmm/boot/kernel_image.h"
 #include "vmm/boot/payload.h"
 #include "vmm/boot/tsc_patch.h"
+#include "vmm/boot/tsc_sites.h"
 
 namespace ftvmm::boot {
 namespace {
@@ -53,8 +55,14 @@ Bytes make_elf(const Bytes& code, bool with_sections = true, std::size_t split =
     header.e_phoff = sizeof header;
     header.e_phentsize = sizeof(Elf64_Phdr);
     header.e_phnum = 1;
-    Elf64_Phdr program{PT_LOAD,   PF_X | PF_R, kCodeOffset,  kVirtual,
-                       kPhysical, code.size(), kMemoryBytes, 0x1000};
+    Elf64_Phdr program{PT_LOAD,
+                       PF_X | PF_R,
+                       kCodeOffset,
+                       kVirtual,
+                       kPhysical,
+                       code.size(),
+                       std::max(kMemoryBytes, code.size()),
+                       0x1000};
     put(bytes, sizeof header, program);
     bytes.insert(bytes.end(), code.begin(), code.end());
     if (with_sections) {
@@ -249,20 +257,66 @@ TEST_CASE("A kernel without section headers, or full of what is no code, is not 
                Catch::Contains("do not decode"));
 }
 
+TEST_CASE("A large section's data matters only near RDTSC's bytes, and then by its place") {
+    constexpr std::size_t kCodeBytes = 100'000;
+    Bytes code(kCodeBytes, std::byte{0x90});
+    std::fill_n(code.begin() + 1000, 1000, std::byte{0x06});
+    std::ranges::copy(sample_code, code.begin() + 50'000);
+    auto kernel = read_kernel(make_elf(code));
+    REQUIRE(kernel);
+    const auto report = patch_tsc(kernel->bytes, kernel->elf);
+    REQUIRE(report);
+    CHECK(report->summary() == "2 sites (.init.text 2)");
+    CHECK(report->sections.back().lookalikes == 1);
+    CHECK(report->sections.back().undecoded_bytes == 0);
+
+    put(code, 70'000, std::uint8_t{0x06});
+    put(code, 70'001, std::uint16_t{0x310f});
+    auto doubtful = read_kernel(make_elf(code));
+    REQUIRE(doubtful);
+    const Bytes before = doubtful->bytes;
+    CHECK_THAT(patch_tsc(doubtful->bytes, doubtful->elf).error().what(),
+               Catch::StartsWith("at 0xffffffff81011171 in the kernel's .init.text"));
+    CHECK(doubtful->bytes == before);
+}
+
+TEST_CASE("A large section in which nothing near RDTSC's bytes looks like code is refused") {
+    const Bytes stretch = code_bytes({0x90, 0x06, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
+                                      0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x0f, 0x31});
+    Bytes code;
+    while (code.size() < 100'000)
+        code.insert(code.end(), stretch.begin(), stretch.end());
+    auto kernel = read_kernel(make_elf(code));
+    REQUIRE(kernel);
+    CHECK_THAT(patch_tsc(kernel->bytes, kernel->elf).error().what(),
+               Catch::Contains("do not decode"));
+}
+
 // FTVMM_TEST_KERNEL names a real kernel to try; without it there is nothing to see.
-TEST_CASE("A real kernel named by FTVMM_TEST_KERNEL is patched") {
+TEST_CASE("A real kernel named by FTVMM_TEST_KERNEL is patched as a sweep of it all would") {
     const char* path = std::getenv("FTVMM_TEST_KERNEL");
     if (path == nullptr) return;
     std::ifstream file(path, std::ios::binary);
     const std::string text((std::istreambuf_iterator<char>(file)), {});
     auto kernel = read_kernel(std::as_bytes(std::span(text)));
     REQUIRE(kernel);
+    for (const auto& section : kernel->elf.sections) {
+        if (!section.executable) continue;
+        const auto code = std::span(kernel->bytes).subspan(section.file_offset, section.bytes);
+        const TscSites whole = sweep_all(code, {});
+        const TscSites near = sweep_candidates(code, {});
+        INFO(section.name);
+        CHECK(near.doubtful == std::nullopt);
+        CHECK(near.sites == whole.sites);
+        CHECK(near.lookalikes == whole.lookalikes);
+    }
     const auto report = patch_tsc(kernel->bytes, kernel->elf);
     if (!report) FAIL(report.error().line());
     for (const auto& section : report->sections) {
-        WARN(section.name << ": " << section.bytes << " bytes, rdtsc " << section.rdtsc
-                          << ", rdtscp " << section.rdtscp << ", undecoded "
-                          << section.undecoded_bytes << ", lookalikes " << section.lookalikes);
+        WARN(section.name << ": " << section.bytes << " bytes, " << section.swept_bytes
+                          << " of them swept, rdtsc " << section.rdtsc << ", rdtscp "
+                          << section.rdtscp << ", undecoded " << section.undecoded_bytes
+                          << ", lookalikes " << section.lookalikes);
     }
     WARN(report->summary());
 }
