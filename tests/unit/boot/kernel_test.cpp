@@ -257,6 +257,19 @@ TEST_CASE("A kernel without section headers, or full of what is no code, is not 
                Catch::Contains("do not decode"));
 }
 
+TEST_CASE("A function's symbol shows the RDTSC that data before it would swallow") {
+    const Bytes swallowed = code_bytes({0xb8, 0x90, 0x90, 0x0f, 0x31});
+    Bytes code = swallowed;
+    code.insert(code.end(), swallowed.begin(), swallowed.end());
+    auto kernel = read_kernel(make_elf(code, true, swallowed.size()));
+    REQUIRE(kernel);
+    kernel->elf.functions = {kVirtual, kVirtual + 8, kVirtual + 100};
+    const auto report = patch_tsc(kernel->bytes, kernel->elf);
+    REQUIRE(report);
+    CHECK(report->summary() == "1 sites (.init.text 1)");
+    CHECK(report->sections[0].lookalikes == 1);
+}
+
 TEST_CASE("A large section's data matters only near RDTSC's bytes, and then by its place") {
     constexpr std::size_t kCodeBytes = 100'000;
     Bytes code(kCodeBytes, std::byte{0x90});
