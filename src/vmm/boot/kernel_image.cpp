@@ -73,17 +73,19 @@ Result<std::span<const std::byte>> find_payload(std::span<const std::byte> file,
 Result<KernelImage> read_kernel(std::span<const std::byte> file) {
     if (is_elf(file)) {
         FTVMM_ASSIGN(ElfFile elf, parse_elf(file));
-        return KernelImage{{}, {}, {file.begin(), file.end()}, std::move(elf)};
+        FTVMM_ASSIGN(Mapping copy, map_kernel(file.size()));
+        std::ranges::copy(file, copy.bytes().begin());
+        return KernelImage{{}, {}, std::move(copy), std::move(elf)};
     }
     FTVMM_ASSIGN(const setup_header setup, parse_setup_header(file));
     FTVMM_ASSIGN(const auto raw_setup, find_setup_header(file));
     FTVMM_ASSIGN(const auto payload, find_payload(file, setup));
-    FTVMM_ASSIGN(std::vector<std::byte> bytes, unpack_payload(payload));
-    FTVMM_ASSIGN(ElfFile elf, parse_elf(bytes));
+    FTVMM_ASSIGN(Mapping unpacked, unpack_payload(payload));
+    FTVMM_ASSIGN(ElfFile elf, parse_elf(unpacked.bytes()));
     const KernelHeader header{setup.version,          setup.cmdline_size, setup.initrd_addr_max,
                               setup.kernel_alignment, setup.xloadflags,   setup.init_size};
     return KernelImage{
-        header, {raw_setup.begin(), raw_setup.end()}, std::move(bytes), std::move(elf)};
+        header, {raw_setup.begin(), raw_setup.end()}, std::move(unpacked), std::move(elf)};
 }
 
 Result<LoadedKernel> load_kernel(const KernelImage& kernel, const GuestMemory& memory) {
@@ -100,8 +102,7 @@ Result<LoadedKernel> load_kernel(const KernelImage& kernel, const GuestMemory& m
     }
     for (const auto& segment : segments) {
         const auto target = memory.find(segment.physical, segment.memory_bytes);
-        const auto source = slice(std::span<const std::byte>(kernel.bytes), segment.file_offset,
-                                  segment.file_bytes);
+        const auto source = slice(kernel.bytes(), segment.file_offset, segment.file_bytes);
         FTVMM_CHECK(source && target.size() == segment.memory_bytes,
                     "a kernel's segments were checked against its file and memory");
         const auto rest = std::ranges::copy(*source, target.begin()).out;

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "base/fd.h"
 #include "base/result.h"
 #include "vmm/boot/elf_file.h"
 #include "vmm/memory/guest_memory.h"
@@ -30,8 +31,10 @@ struct KernelImage {
     // A bzImage's setup header as it is in the file, from offset 0x1f1 to its own end; empty for an
     // ELF file.
     std::vector<std::byte> setup_header;
-    std::vector<std::byte> bytes;
+    Mapping file;  // Unpacked.
     ElfFile elf;
+
+    [[nodiscard]] std::span<std::byte> bytes() const { return file.bytes(); }
 };
 
 // Where a kernel lies once loaded.

@@ -110,11 +110,19 @@ bool starts_with(Bytes bytes, std::string_view magic) {
 
 }  // namespace
 
-Result<std::vector<std::byte>> unpack_payload(Bytes payload) {
+Result<Mapping> map_kernel(std::uint64_t bytes) {
+    auto mapping = Mapping::anonymous(bytes);
+    if (!mapping) return Failure(mapping.error().with_context("no memory for the kernel"));
+    return mapping;
+}
+
+Result<Mapping> unpack_payload(Bytes payload) {
     if (starts_with(payload,
                     "\x7f"
                     "ELF"sv)) {
-        return std::vector<std::byte>(payload.begin(), payload.end());
+        FTVMM_ASSIGN(Mapping output, map_kernel(payload.size()));
+        std::ranges::copy(payload, output.bytes().begin());
+        return output;
     }
     const auto* format = std::find_if(kFormats.begin(), kFormats.end(), [&](const Format& known) {
         return starts_with(payload, known.magic);
@@ -137,10 +145,10 @@ Result<std::vector<std::byte>> unpack_payload(Bytes payload) {
                                 format->name, *size, kMaxUnpackedBytes),
                     "the file may be damaged: install the kernel again");
     }
-    std::vector<std::byte> output(*size);
+    FTVMM_ASSIGN(Mapping output, map_kernel(*size));
     const auto packed =
         format->size_is_part_of_it ? payload : payload.first(payload.size() - kSizeBytes);
-    if (!format->unpack(packed, output)) {
+    if (!format->unpack(packed, output.bytes())) {
         return fail(fmt::format("the kernel's {} payload does not unpack to the {} bytes it names",
                                 format->name, *size),
                     "the file may be damaged: install the kernel again");

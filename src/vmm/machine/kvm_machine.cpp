@@ -121,7 +121,7 @@ Result<std::unique_ptr<KvmMachine>> KvmMachine::power_on(const kvm::System& syst
 
 Result<boot::TscPatchReport> KvmMachine::load(const PowerOn& start) {
     FTVMM_ASSIGN(auto kernel, boot::read_kernel(start.kernel));
-    FTVMM_ASSIGN(auto report, boot::patch_tsc(kernel.bytes, kernel.elf));
+    FTVMM_ASSIGN(auto report, boot::patch_tsc(kernel.bytes(), kernel.elf));
     FTVMM_ASSIGN(const auto loaded, boot::load_kernel(kernel, vm_.memory));
     const std::string command_line = boot::kernel_command_line(start.command_line);
     const boot::BootInputs inputs{start.initrd, command_line, start.rng_seed,

@@ -166,7 +166,7 @@ TEST_CASE("A kernel is unpacked from each compression that distributions use") {
     for (const auto pack : {pack_gzip, pack_xz, pack_lz4, pack_zstd}) {
         const auto kernel = read_kernel(make_bzimage(pack(elf)));
         REQUIRE(kernel);
-        CHECK(kernel->bytes == elf);
+        CHECK(std::ranges::equal(kernel->bytes(), elf));
         CHECK(kernel->elf.entry == Gpa(kPhysical));
         CHECK(kernel->header.protocol == 0x20f);
         CHECK(kernel->setup_header.size() == 0x268 - 0x1f1);
@@ -232,7 +232,7 @@ TEST_CASE(
     "Every section's RDTSC and RDTSCP are replaced, and an immediate that looks alike stays") {
     auto kernel = read_kernel(make_elf(sample_code, true, 8));
     REQUIRE(kernel);
-    const auto report = patch_tsc(kernel->bytes, kernel->elf);
+    const auto report = patch_tsc(kernel->bytes(), kernel->elf);
     REQUIRE(report);
     REQUIRE(report->sections.size() == 2);
     CHECK(report->sections[0].name == ".text");
@@ -240,8 +240,8 @@ TEST_CASE(
     CHECK(report->sections[0].lookalikes == 1);
     CHECK(report->sections[1].rdtscp == 1);
     CHECK(report->summary() == "2 sites (.text 1, .init.text 1)");
-    const Bytes patched(kernel->bytes.begin() + kCodeOffset,
-                        kernel->bytes.begin() + kCodeOffset + 12);
+    const Bytes patched(kernel->bytes().begin() + kCodeOffset,
+                        kernel->bytes().begin() + kCodeOffset + 12);
     CHECK(patched ==
           code_bytes({0x90, 0x89, 0xc0, 0xb8, 0x0f, 0x31, 0, 0, 0x89, 0xc0, 0x90, 0xc3}));
 }
@@ -249,11 +249,11 @@ TEST_CASE(
 TEST_CASE("A kernel without section headers, or full of what is no code, is not patched") {
     auto bare = read_kernel(make_elf(sample_code, false));
     REQUIRE(bare);
-    CHECK_THAT(patch_tsc(bare->bytes, bare->elf).error().what(),
+    CHECK_THAT(patch_tsc(bare->bytes(), bare->elf).error().what(),
                Catch::Contains("section headers"));
     auto noise = read_kernel(make_elf(Bytes(200, std::byte{0x06}), true, 100));
     REQUIRE(noise);
-    CHECK_THAT(patch_tsc(noise->bytes, noise->elf).error().what(),
+    CHECK_THAT(patch_tsc(noise->bytes(), noise->elf).error().what(),
                Catch::Contains("do not decode"));
 }
 
@@ -264,7 +264,7 @@ TEST_CASE("A function's symbol shows the RDTSC that data before it would swallow
     auto kernel = read_kernel(make_elf(code, true, swallowed.size()));
     REQUIRE(kernel);
     kernel->elf.functions = {kVirtual, kVirtual + 8, kVirtual + 100};
-    const auto report = patch_tsc(kernel->bytes, kernel->elf);
+    const auto report = patch_tsc(kernel->bytes(), kernel->elf);
     REQUIRE(report);
     CHECK(report->summary() == "1 sites (.init.text 1)");
     CHECK(report->sections[0].lookalikes == 1);
@@ -277,7 +277,7 @@ TEST_CASE("A large section's data matters only near RDTSC's bytes, and then by i
     std::ranges::copy(sample_code, code.begin() + 50'000);
     auto kernel = read_kernel(make_elf(code));
     REQUIRE(kernel);
-    const auto report = patch_tsc(kernel->bytes, kernel->elf);
+    const auto report = patch_tsc(kernel->bytes(), kernel->elf);
     REQUIRE(report);
     CHECK(report->summary() == "2 sites (.init.text 2)");
     CHECK(report->sections.back().lookalikes == 1);
@@ -287,10 +287,10 @@ TEST_CASE("A large section's data matters only near RDTSC's bytes, and then by i
     put(code, 70'001, std::uint16_t{0x310f});
     auto doubtful = read_kernel(make_elf(code));
     REQUIRE(doubtful);
-    const Bytes before = doubtful->bytes;
-    CHECK_THAT(patch_tsc(doubtful->bytes, doubtful->elf).error().what(),
+    const Bytes before(doubtful->bytes().begin(), doubtful->bytes().end());
+    CHECK_THAT(patch_tsc(doubtful->bytes(), doubtful->elf).error().what(),
                Catch::StartsWith("at 0xffffffff81011171 in the kernel's .init.text"));
-    CHECK(doubtful->bytes == before);
+    CHECK(std::ranges::equal(doubtful->bytes(), before));
 }
 
 TEST_CASE("A large section in which nothing near RDTSC's bytes looks like code is refused") {
@@ -301,7 +301,7 @@ TEST_CASE("A large section in which nothing near RDTSC's bytes looks like code i
         code.insert(code.end(), stretch.begin(), stretch.end());
     auto kernel = read_kernel(make_elf(code));
     REQUIRE(kernel);
-    CHECK_THAT(patch_tsc(kernel->bytes, kernel->elf).error().what(),
+    CHECK_THAT(patch_tsc(kernel->bytes(), kernel->elf).error().what(),
                Catch::Contains("do not decode"));
 }
 
@@ -315,7 +315,7 @@ TEST_CASE("A real kernel named by FTVMM_TEST_KERNEL is patched as a sweep of it 
     REQUIRE(kernel);
     for (const auto& section : kernel->elf.sections) {
         if (!section.executable) continue;
-        const auto code = std::span(kernel->bytes).subspan(section.file_offset, section.bytes);
+        const auto code = kernel->bytes().subspan(section.file_offset, section.bytes);
         const TscSites whole = sweep_all(code, {});
         const TscSites near = sweep_candidates(code, {});
         INFO(section.name);
@@ -323,7 +323,7 @@ TEST_CASE("A real kernel named by FTVMM_TEST_KERNEL is patched as a sweep of it 
         CHECK(near.sites == whole.sites);
         CHECK(near.lookalikes == whole.lookalikes);
     }
-    const auto report = patch_tsc(kernel->bytes, kernel->elf);
+    const auto report = patch_tsc(kernel->bytes(), kernel->elf);
     if (!report) FAIL(report.error().line());
     for (const auto& section : report->sections) {
         WARN(section.name << ": " << section.bytes << " bytes, " << section.swept_bytes

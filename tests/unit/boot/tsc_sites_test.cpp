@@ -140,8 +140,9 @@ class CodeWriter {
     }
 
     void write_site() {
-        constexpr std::array prefixes{0x66, 0xf3, 0x48, 0x65};
-        if (entropy_.below(4) == 0) append(code_bytes({prefixes[entropy_.below(prefixes.size())]}));
+        constexpr std::array kPrefixes{0x66, 0xf3, 0x48, 0x65};
+        if (entropy_.below(4) == 0)
+            append(code_bytes({kPrefixes[entropy_.below(kPrefixes.size())]}));
         const bool with_processor = entropy_.below(2) == 0;
         sites_.push_back(with_processor ? rdtscp_at(code_.size()) : rdtsc_at(code_.size()));
         append(with_processor ? rdtscp : rdtsc);
