@@ -19,8 +19,8 @@ namespace {
 constexpr std::array kMovEaxEax{std::byte{0x89}, std::byte{0xc0}};
 constexpr std::array kMovEaxEaxNop{std::byte{0x89}, std::byte{0xc0}, std::byte{0x90}};
 
-// Sections up to this size are swept from end to end, in about a millisecond: most of what lies
-// closest together, .altinstr_replacement's snippets, gains nothing from less.
+// Sections up to this size are swept from end to end, which takes about a millisecond. The snippets
+// of .altinstr_replacement are short and lie end to end: a sweep of them all is the surest.
 constexpr std::uint64_t kSweptWholeBytes = 32 << 10;
 
 struct Section {

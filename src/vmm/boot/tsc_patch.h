@@ -47,9 +47,10 @@ inline constexpr std::size_t kMaxUndecodedBytes = 64;
 inline constexpr std::size_t kUndecodedShare = 2000;
 
 // Patches every executable section of `bytes`, whose parse_elf() is `elf`. Where RDTSC's bytes do
-// not stand there is none; where they do, tsc_sites.h decides what they are, exactly. A kernel
-// without section headers, with data too close to such bytes or with too much that does not decode
-// is refused and stays as it is.
+// not stand there is none; where they do, what they are is what a sweep of the whole section would
+// say (tsc_sites.h). A kernel without section headers, with too much that does not decode or, in a
+// section too large to be swept whole, with data too close to such bytes is refused and stays as it
+// is.
 Result<TscPatchReport> patch_tsc(std::span<std::byte> bytes, const ElfFile& elf);
 
 }  // namespace ftvmm::boot
