@@ -57,12 +57,15 @@ void add_run(CLI::App& app, Verb& chosen) {
                      "Seconds from the power button to the end of the power")
         ->capture_default_str();
     verb->add_flag("--stats", options->stats, "Print at the end what the guest cost, in exits");
+    verb->add_option("--restore", options->restore, "Go on from a file that --save has written");
+    verb->add_option("--save", options->save, "Where SIGUSR2 saves the VM to, which ends the run");
     verb->add_option("--device", options->device, "The KVM device")->capture_default_str();
     verb->footer(
         "Ctrl-] twice leaves the console and asks the guest to shut down, as SIGTERM does; a "
         "second "
         "SIGTERM takes the power. SIGUSR1 prints the statistics.\n"
-        "Exit codes: 0 the guest shut down, 1 it could not be run, 3 its power was taken, 4 the "
+        "Exit codes: 0 the guest shut down or was saved, 1 it could not be run, 3 its power was "
+        "taken, 4 the "
         "host could not go on.");
     verb->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
 }

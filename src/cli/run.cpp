@@ -14,10 +14,12 @@
 #include "config/read_config.h"
 #include "node/host_parts.h"
 #include "node/plain_run.h"
+#include "node/suspend.h"
 #include "vmm/host/console_log.h"
 #include "vmm/host/console_socket.h"
 #include "vmm/host/terminal_console.h"
 #include "vmm/kvm/system.h"
+#include "vmm/machine/save_restore.h"
 
 namespace ftvmm::cli {
 
@@ -26,7 +28,7 @@ namespace {
 using replay::ConsolePort;
 
 void say(const std::string& line) {
-    node::log_to_stderr("ftvmm: " + line);
+    node::log_to_stderr(line);
 }
 
 template <class... Handlers>
@@ -106,12 +108,42 @@ Result<int> run_config(const RunOptions& options, const config::VmConfig& config
         // Counted on the vCPU thread, so read there. Where the VM has just ended, the end prints.
         (void)control.call([&](replay::GuestMachine& guest) {
             const auto& machine = dynamic_cast<machine::KvmMachine&>(guest);
-            fmt::print(stderr, "{}\n{}", machine.describe(),
-                       describe(exits, control.statistics()));
+            fmt::print(stderr, "{}\n{}", machine.describe(), describe(exits, control.statistics()));
         });
     };
-    FTVMM_ASSIGN(const auto requests, RunRequests::start({print_statistics, [] {}}));
+    bool saved = false;
+    const std::string identity = config.uuid.text();
+    const auto save = [&] {
+        if (options.save.empty()) {
+            say("SIGUSR2 is ignored: --save says where to save the VM to");
+            return;
+        }
+        (void)control.call([&](replay::GuestMachine& guest) {
+            auto& machine = dynamic_cast<machine::KvmMachine&>(guest);
+            const auto done = node::suspend(machine, options.save, identity);
+            if (!done) {
+                say(done.error().with_context("the VM was not saved, and runs on").line());
+                return;
+            }
+            say(fmt::format("saved to {} at exit {}, digest {:016x}", options.save,
+                            machine.landmark().exits, machine.digest()));
+            saved = true;
+            control.stop();
+        });
+    };
+    FTVMM_ASSIGN(const auto requests, RunRequests::start({print_statistics, save}));
+    bool restores = !options.restore.empty();
     const node::PowerOn power_on = [&]() -> Result<node::NewGuest> {
+        // The guest's own resets lead to a new machine, not back to the file.
+        if (std::exchange(restores, false)) {
+            FTVMM_ASSIGN(auto machine, machine::restore_machine(system, machine_config,
+                                                                options.restore, identity));
+            say(fmt::format("restored from {} at exit {}, digest {:016x}", options.restore,
+                            machine->landmark().exits, machine->digest()));
+            machine->count_into(exits);
+            const GuestTime start = machine->now();
+            return node::NewGuest{std::move(machine), start};
+        }
         FTVMM_ASSIGN(auto machine, node::power_on(system, config, machine_config));
         if (options.stats) say("the kernel's TSC is taken out: " + machine->tsc_patch()->summary());
         machine->count_into(exits);
@@ -125,7 +157,7 @@ Result<int> run_config(const RunOptions& options, const config::VmConfig& config
     plain.log = say;
     FTVMM_ASSIGN(const auto ended, node::run_plainly(std::move(plain), power_on, control));
     if (options.stats) fmt::print(stderr, "{}", describe(exits, ended.statistics));
-    return report_end(ended.end);
+    return saved ? kRunPoweredOff : report_end(ended.end);
 }
 
 }  // namespace

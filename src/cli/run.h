@@ -14,15 +14,18 @@ struct RunOptions {
     std::vector<std::string> console_sockets;  // PATH, serial=PATH or virtio=PATH.
     std::uint32_t grace_s = 60;
     bool stats = false;
+    std::string restore;  // A file that the VM goes on from, or empty.
+    std::string save;     // Where SIGUSR2 suspends it to, or empty.
 };
 
 // The exit codes, beside CLI11's own for a command line that makes no sense.
-inline constexpr int kRunPoweredOff = 0;
-inline constexpr int kRunFailed = 1;   // It could not start, or reset itself over and over.
-inline constexpr int kRunStopped = 3;  // Its power was taken before it had shut down.
-inline constexpr int kRunCrashed = 4;  // The host's processor or KVM could not go on.
+inline constexpr int kRunPoweredOff = 0;  // Or it was saved.
+inline constexpr int kRunFailed = 1;      // It could not start, or reset itself over and over.
+inline constexpr int kRunStopped = 3;     // Its power was taken before it had shut down.
+inline constexpr int kRunCrashed = 4;     // The host's processor or KVM could not go on.
 
-// Runs the VM until its end. SIGUSR1 prints statistics, on standard error.
+// Runs the VM until its end. SIGUSR1 prints statistics, on standard error; SIGUSR2 saves the VM,
+// which is its end too.
 int run(const RunOptions& options);
 
 }  // namespace ftvmm::cli
