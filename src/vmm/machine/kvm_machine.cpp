@@ -172,10 +172,11 @@ Result<std::unique_ptr<KvmMachine>> KvmMachine::restore(const kvm::System& syste
     machine->digest_ = ExitDigest(state.digest);
     machine->halted_ = state.halted;
     // KVM says only as it leaves a run whether the guest can take an interrupt.
-    FTVMM_ASSIGN(const replay::Stop stop, Result<replay::Stop>(replay::stop::Kicked{}));
-    if (!std::holds_alternative<replay::stop::Kicked>(stop)) {
+    FTVMM_ASSIGN(const kvm::Exit exit, machine->vm_.vcpu.complete());
+    if (!std::holds_alternative<kvm::exit::Interrupted>(exit)) {
         return fail("KVM ran a restored guest that it was told to leave alone");
     }
+    machine->complete_ = true;
     return machine;
 }
 

@@ -89,7 +89,8 @@ TEST_CASE("Data beside the message is all of it and no more") {
     auto encoded = encode(sample_state());
     encoded.bulk.push_back({});
     CHECK(!decode_state(encoded.message, encoded.bulk));
-    encoded.bulk.resize(encoded.bulk.size() - 2);
+    encoded.bulk.pop_back();
+    encoded.bulk.pop_back();
     CHECK(!decode_state(encoded.message, encoded.bulk));
 }
 
