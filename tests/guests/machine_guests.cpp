@@ -71,6 +71,7 @@ struct Run {
     std::vector<std::byte> printed;
     GuestTime now;
     std::size_t stops = 0;
+    std::vector<std::size_t> interrupts;  // The stops after which the guest takes one.
     bool is_off = false;
 
     // Does what `stop` asks for.
@@ -84,6 +85,7 @@ struct Run {
             const auto due = machine->next_deadline();
             if (!due) return fail("the guest waits for nothing");
             now = std::max(now, *due);
+            interrupts.push_back(stops);
         }
         const bool takes_time =
             std::holds_alternative<NeedsTime>(stop) || std::holds_alternative<Halted>(stop);
@@ -107,6 +109,15 @@ struct Run {
         }
         return {};
     }
+    // Goes as far as an interrupt can be handed to KVM, and no further.
+    Result<void> inject() {
+        machine->kick();
+        auto stop = machine->run();
+        machine->clear_kick();
+        if (!stop) return Failure(stop.error());
+        if (std::holds_alternative<replay::stop::Kicked>(*stop)) return {};
+        return fail("a machine that was kicked ran on");
+    }
     Result<void> complete() {
         while (true) {
             FTVMM_ASSIGN(const auto stop, machine->complete());
@@ -118,10 +129,10 @@ struct Run {
 
 Result<Run> power_on(const kvm::System& system, const MachineConfig& config) {
     const auto kernel = make_kernel(images::saved_machine());
-    FTVMM_ASSIGN(auto machine,
-                 KvmMachine::power_on(
-                     system, config,
-                     {.kernel = kernel, .initrd = {}, .command_line = "", .rng_seed = {}}));
+    FTVMM_ASSIGN(
+        auto machine,
+        KvmMachine::power_on(system, config,
+                             {.kernel = kernel, .initrd = {}, .command_line = "", .rng_seed = {}}));
     Run run;
     run.machine = std::move(machine);
     return run;
@@ -151,11 +162,13 @@ Result<void> compare(Run& run, Run& wanted) {
     return {};
 }
 
-// Saves a machine at its stop number `stop` and lets both it and its copy go on to the end.
+// Saves a machine at its stop number `stop`, with or without an interrupt on its way, and lets both
+// it and its copy go on to the end.
 Result<void> save_at(const kvm::System& system, const MachineConfig& config, std::size_t stop,
-                     const std::string& path, Run& wanted) {
+                     bool injects, const std::string& path, Run& wanted) {
     FTVMM_ASSIGN(Run saved, power_on(system, config));
     FTVMM_TRY(saved.run_to_stop(stop));
+    if (injects) FTVMM_TRY(saved.inject());
     FTVMM_TRY(saved.complete());
     FTVMM_TRY(machine::save_machine(*saved.machine, path, "a test"));
     Run restored;
@@ -204,11 +217,17 @@ Result<void> test_saved_machine(const kvm::System& system) {
     FTVMM_ASSIGN(Run wanted, power_on(system, config));
     FTVMM_TRY(wanted.run_to_stop(SIZE_MAX));
     for (std::size_t stop = 0; stop < wanted.stops; ++stop) {
-        if (const auto done = save_at(system, config, stop, file.path(), wanted); !done) {
+        if (const auto done = save_at(system, config, stop, false, file.path(), wanted); !done) {
             return Failure(done.error().with_context(
                 fmt::format("saved at stop {} of {}", stop, wanted.stops)));
         }
     }
+    for (const std::size_t stop : wanted.interrupts) {
+        if (const auto done = save_at(system, config, stop, true, file.path(), wanted); !done) {
+            return Failure(done.error().with_context("saved with an interrupt on its way"));
+        }
+    }
+    if (wanted.interrupts.empty()) return fail("the guest never took an interrupt");
     fmt::print("saved at each of {} stops\n", wanted.stops);
     return {};
 }
