@@ -51,7 +51,7 @@ NicPort& HostPorts::nic(std::uint32_t index) {
 void HostPorts::release(replay::Output&& output) {
     std::visit(
         Overloaded{
-            [this](replay::output::ConsoleBytes&& bytes) { print(std::move(bytes)); },
+            [this](replay::output::ConsoleBytes&& bytes) { gather(std::move(bytes)); },
             [this](replay::output::Packet&& packet) {
                 nic(packet.nic).send(std::move(packet.frame));
             },
@@ -59,6 +59,23 @@ void HostPorts::release(replay::Output&& output) {
             [this](replay::output::DiskRequest&& request) { submit(std::move(request)); },
             [this](replay::output::EntropyRequest&& request) { answer(request); }},
         std::move(output));
+}
+
+void HostPorts::gather(replay::output::ConsoleBytes&& output) {
+    // A full one would only wait for the next: the io thread writes a console's bytes at once.
+    constexpr std::size_t kLongLine = 512;
+    if (line_.port != output.port) flush();
+    if (line_.bytes.empty()) {
+        line_ = std::move(output);
+    } else {
+        line_.bytes.insert(line_.bytes.end(), output.bytes.begin(), output.bytes.end());
+    }
+    const bool ended = !line_.bytes.empty() && line_.bytes.back() == std::byte{'\n'};
+    if (ended || line_.bytes.size() >= kLongLine) flush();
+}
+
+void HostPorts::flush() {
+    if (!line_.bytes.empty()) print(std::exchange(line_, {}));
 }
 
 void HostPorts::print(replay::output::ConsoleBytes&& output) {

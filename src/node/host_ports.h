@@ -25,8 +25,11 @@ class HostPorts {
     // All outlive it.
     HostPorts(DiskThread& disks, IoThread& io, VcpuControl& control, Entropy& entropy);
 
-    // The only place where an output leaves. What the host has no room for is kept, in order.
+    // The only place where an output leaves. What the host has no room for is kept, in order; what
+    // the guest prints byte by byte is gathered into lines.
     void release(replay::Output&& output);
+    // Sends on what of a line is there: before the thread waits, and now and then while it runs.
+    void flush();
     // Outputs are kept: the guest is not to run, lest there be more of them. The waker wakes when
     // there may be room; then retry().
     [[nodiscard]] bool is_congested() const { return !prints_.empty() || !requests_.empty(); }
@@ -45,6 +48,7 @@ class HostPorts {
     [[nodiscard]] std::uint64_t lost_frames() const;
 
   private:
+    void gather(replay::output::ConsoleBytes&& output);
     void print(replay::output::ConsoleBytes&& output);
     void submit(replay::output::DiskRequest&& request);
     void answer(const replay::output::EntropyRequest& request);
@@ -55,6 +59,7 @@ class HostPorts {
     IoThread& io_;
     VcpuControl& control_;
     Entropy& entropy_;
+    replay::output::ConsoleBytes line_;  // Of one console; the other's output ends it.
     std::deque<replay::output::ConsoleBytes> prints_;
     std::deque<replay::output::DiskRequest> requests_;
     std::deque<OwnedEntropy> answers_;

@@ -28,6 +28,7 @@ Result<End> VcpuThread::run(replay::GuestMachine& machine, GuestTime start) {
     Guest guest{machine, std::move(timer), clock_.now() - start.time_since_epoch()};
     End end = run_to_end(guest);
     release_outputs(guest);
+    ports_.flush();
     statistics_.kicks = control_.waker().kicks();
     statistics_.lost_frames = ports_.lost_frames();
     return end;
@@ -39,6 +40,7 @@ End VcpuThread::run_to_end(Guest& guest) {
         const bool may_run = prepare(guest);
         if (control_.is_stopping()) return end::Stopped{};
         if (!may_run) {
+            ports_.flush();
             ++statistics_.waits;
             waker.wait();
             continue;
@@ -55,6 +57,7 @@ End VcpuThread::run_to_end(Guest& guest) {
 bool VcpuThread::prepare(Guest& guest) {
     release_outputs(guest);
     if (control_.waker().take_news()) {
+        ports_.flush();
         control_.answer_calls(guest.machine);
         give_due_time(guest);
         give_inputs(guest);
