@@ -3,13 +3,14 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <memory>
 #include <optional>
 #include <string_view>
 #include <utility>
 
-#include "cli/run_requests.h"
+#include "base/signal_thread.h"
 #include "cli/run_statistics.h"
 #include "config/read_config.h"
 #include "node/host_parts.h"
@@ -131,7 +132,8 @@ Result<int> run_config(const RunOptions& options, const config::VmConfig& config
             control.stop();
         });
     };
-    FTVMM_ASSIGN(const auto requests, RunRequests::start({print_statistics, save}));
+    const SignalThread requests(
+        {SIGUSR1, SIGUSR2}, [&](int signal) { signal == SIGUSR1 ? print_statistics() : save(); });
     bool restores = !options.restore.empty();
     const node::PowerOn power_on = [&]() -> Result<node::NewGuest> {
         // The guest's own resets lead to a new machine, not back to the file.

@@ -1,11 +1,8 @@
 #include "node/io_thread.h"
 
 #include <fmt/core.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <utility>
 
 #include "base/quiet_thread.h"
@@ -16,7 +13,6 @@ namespace {
 
 // What an event is about: one of these, or an index above kNics or kConsoles.
 constexpr std::uint64_t kBell = 0;
-constexpr std::uint64_t kSignals = 1;
 constexpr std::uint64_t kNics = std::uint64_t{1} << 32U;
 constexpr std::uint64_t kConsoles = std::uint64_t{2} << 32U;
 
@@ -41,7 +37,6 @@ IoThread::IoThread(IoOptions options, VcpuControl& control, Doorbell bell, host:
       epoll_(std::move(epoll)),
       consoles_(std::move(options.consoles)),
       console_failures_(consoles_.size()),
-      signals_(std::move(options.signals)),
       grace_(options.grace),
       log_(std::move(options.log)),
       scratch_(NicPort::kMaxFrameBytes) {
@@ -58,7 +53,6 @@ IoThread::~IoThread() {
 
 Result<void> IoThread::watch_all() {
     FTVMM_TRY(epoll_.add(bell_.fd(), EPOLLIN, kBell));
-    if (signals_.valid()) FTVMM_TRY(epoll_.add(signals_.get(), EPOLLIN, kSignals));
     for (std::size_t i = 0; i < nics_.size(); ++i)
         FTVMM_TRY(epoll_.add(nics_[i].tap().fd(), 0, kNics + i));
     for (std::size_t i = 0; i < consoles_.size(); ++i) {
@@ -115,9 +109,7 @@ int IoThread::patience_ms() const {
 
 void IoThread::on_event(const epoll_event& event) {
     const std::uint64_t tag = event.data.u64;
-    if (tag == kSignals) {
-        on_signal();
-    } else if (tag >= kConsoles) {
+    if (tag >= kConsoles) {
         on_console(tag - kConsoles);
     } else if (tag >= kNics) {
         on_nic(tag - kNics, event.events);
@@ -143,10 +135,10 @@ void IoThread::on_console(std::size_t index) {
     if (console.left() && !had_left) end_guest("the console's user left");
 }
 
-void IoThread::on_signal() {
-    signalfd_siginfo signal{};
-    while (::read(signals_.get(), &signal, sizeof signal) == sizeof signal)
-        end_guest(signal.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
+void IoThread::ask_to_end(const char* why) {
+    asked_why_ = why;
+    ++times_asked_;
+    bell_.ring();
 }
 
 void IoThread::end_guest(const char* why) {
@@ -178,6 +170,8 @@ void IoThread::print_all() {
 
 void IoThread::settle() {
     print_all();
+    for (; times_heard_ < times_asked_; ++times_heard_)
+        end_guest(asked_why_);
     if (!consoles_have_room_ && typed_serial_.has_room() && typed_virtio_.has_room()) {
         consoles_have_room_ = true;
         for (std::size_t i = 0; i < consoles_.size(); ++i)

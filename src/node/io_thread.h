@@ -36,15 +36,14 @@ struct NodeConsole {
 struct IoOptions {
     std::vector<host::Tap> taps;  // One for each of the guest's cards.
     std::vector<NodeConsole> consoles;
-    // A signalfd of the signals that ask the VM to end, or none.
-    Fd signals;
     // From the press of the power button to the end of the power.
     std::chrono::seconds grace{60};
     Log log;
 };
 
-// A first signal, or a console's user who leaves, presses the guest's power button; a second one,
-// or `grace`, ends the power. The destructor ends the thread; what the consoles took is printed.
+// Who asks the VM to end, or a console's user who leaves, presses the guest's power button first; a
+// second time, or `grace`, ends the power. The destructor ends the thread; what the consoles took
+// is printed.
 class IoThread {
   public:
     using Bytes = std::vector<std::byte>;
@@ -60,6 +59,9 @@ class IoThread {
     IoThread(const IoThread&) = delete;
     IoThread& operator=(const IoThread&) = delete;
     ~IoThread();
+
+    // Any thread. `why` is a string literal.
+    void ask_to_end(const char* why);
 
     // The vCPU thread's own.
     [[nodiscard]] std::deque<NicPort>& nics() { return nics_; }
@@ -79,7 +81,6 @@ class IoThread {
     void on_event(const epoll_event& event);
     void on_nic(std::size_t index, std::uint32_t events);
     void on_console(std::size_t index);
-    void on_signal();
     void end_guest(const char* why);
     void print_all();
     // Looks at what the vCPU thread may have changed.
@@ -93,15 +94,17 @@ class IoThread {
     SpscQueue<replay::output::ConsoleBytes> prints_;
     std::atomic<int> print_starved_{0};  // The vCPU thread waits for room in prints_.
     std::atomic<bool> stopping_{false};
+    std::atomic<const char*> asked_why_{""};
+    std::atomic<std::uint64_t> times_asked_{0};
 
     host::Epoll epoll_;  // The thread's own, like what follows.
     std::vector<Watched> watched_;
     std::vector<NodeConsole> consoles_;
     std::vector<RateLimit> console_failures_;
     bool consoles_have_room_ = true;  // All of them.
-    Fd signals_;
     std::chrono::seconds grace_;
     std::optional<Instant> power_ends_at_;
+    std::uint64_t times_heard_ = 0;
     Log log_;
     SystemClock clock_;
     std::vector<std::byte> scratch_;

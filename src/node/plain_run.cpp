@@ -1,44 +1,19 @@
 #include "node/plain_run.h"
 
 #include <fmt/core.h>
-#include <sys/signalfd.h>
 
-#include <cerrno>
 #include <csignal>
+#include <optional>
 #include <utility>
 
 #include "base/random.h"
+#include "base/signal_thread.h"
 #include "node/host_ports.h"
 #include "vmm/host/wall_clock.h"
 
 namespace ftvmm::node {
 
 namespace {
-
-// Keeps the signals that end a VM from all threads of this process that are made while it lives,
-// and gives them to whoever reads a signalfd.
-class BlockedSignals {
-  public:
-    BlockedSignals() {
-        ::sigemptyset(&signals_);
-        ::sigaddset(&signals_, SIGTERM);
-        ::sigaddset(&signals_, SIGINT);
-        (void)::pthread_sigmask(SIG_BLOCK, &signals_, &before_);
-    }
-    BlockedSignals(const BlockedSignals&) = delete;
-    BlockedSignals& operator=(const BlockedSignals&) = delete;
-    ~BlockedSignals() { (void)::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
-    [[nodiscard]] Result<Fd> open() const {
-        Fd fd(::signalfd(-1, &signals_, SFD_CLOEXEC | SFD_NONBLOCK));
-        if (!fd.valid()) return Failure(Error::from_errno(errno, "signalfd"));
-        return fd;
-    }
-
-  private:
-    sigset_t signals_{};
-    sigset_t before_{};
-};
 
 // Nobody's call waits for an answer once the run is over, however it ended.
 class Closing {
@@ -64,19 +39,19 @@ Result<End> live(const PowerOn& power_on, VcpuThread& vcpu) {
 
 Result<PlainEnd> run_plainly(PlainRun options, const PowerOn& power_on, VcpuControl& control) {
     const Closing closing(control);
-    std::optional<BlockedSignals> signals;
-    Fd signal_fd;
-    if (options.handle_signals) {
-        signals.emplace();
-        FTVMM_ASSIGN(signal_fd, signals->open());
-    }
     const Log log = options.log;
     FTVMM_ASSIGN(const auto disks,
                  DiskThread::start(std::move(options.disks), control.waker(), log));
     FTVMM_ASSIGN(const auto io,
                  IoThread::start(IoOptions{std::move(options.taps), std::move(options.consoles),
-                                           std::move(signal_fd), options.grace, log},
+                                           options.grace, log},
                                  control));
+    std::optional<SignalThread> signals;
+    if (options.handle_signals) {
+        signals.emplace(std::initializer_list<int>{SIGTERM, SIGINT}, [&io](int signal) {
+            io->ask_to_end(signal == SIGINT ? "SIGINT" : "SIGTERM");
+        });
+    }
     SystemEntropy entropy;
     const SystemClock clock;
     PlainEnd result{end::Stopped{}, {}};

@@ -36,9 +36,9 @@ using End = std::variant<end::PoweredOff, end::Reset, end::Crashed, end::Stopped
 
 // The calling thread is the vCPU's, and the machine is its own, until run() returns.
 //
-// Guest time goes on with the host's from where the guest starts. It is read from the host's clock and
-// reaches the machine when it asks (NeedsTime), when a timer is due, and before each run of a guest
-// that sees its clock without asking.
+// Guest time goes on with the host's from where the guest starts. It is read from the host's clock
+// and reaches the machine when it asks (NeedsTime), when a timer is due, and before each run of a
+// guest that sees its clock without asking.
 class VcpuThread {
   public:
     // All outlive it.

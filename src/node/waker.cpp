@@ -15,8 +15,8 @@ thread_local std::atomic<Waker*> waker_of_thread{nullptr};
 
 }  // namespace
 
-// One that nobody sends by hand. No real-time signal: sending those can fail for want of memory, and
-// the state says already what a second one would.
+// One that nobody sends by hand. No real-time signal: sending those can fail for want of memory,
+// and the state says already what a second one would.
 int Waker::signal_number() {
     return SIGURG;
 }
