@@ -88,15 +88,6 @@ Result<Segments> parse_segments(Bytes bytes, const Elf64_Ehdr& header) {
     return result;
 }
 
-// The zero-terminated string at `offset` of `strings`; cut at the table's end.
-std::string name_at(Bytes strings, std::uint64_t offset) {
-    if (offset >= strings.size()) return {};
-    const auto rest = strings.subspan(offset);
-    const auto end = std::ranges::find(rest, std::byte{0});
-    return {reinterpret_cast<const char*>(rest.data()),
-            static_cast<std::size_t>(end - rest.begin())};
-}
-
 std::vector<std::uint64_t> functions_of(Bytes symbols) {
     std::vector<std::uint64_t> functions;
     for (std::size_t offset = 0; offset < symbols.size(); offset += sizeof(Elf64_Sym)) {
@@ -130,8 +121,10 @@ Result<void> parse_sections(Bytes bytes, const Elf64_Ehdr& header, ElfFile& elf)
         const auto contents = slice(bytes, section.sh_offset, section.sh_size);
         if (!contents) return damaged(fmt::format("section {} is cut off", i));
         if (section.sh_type == SHT_SYMTAB) elf.functions = functions_of(*contents);
-        elf.sections.push_back({name_at(names, section.sh_name), section.sh_offset, section.sh_size,
-                                section.sh_addr, (section.sh_flags & SHF_EXECINSTR) != 0});
+        elf.sections.push_back({load_string(names, section.sh_name), section.sh_offset,
+                                section.sh_size, section.sh_addr,
+                                (section.sh_flags & SHF_EXECINSTR) != 0,
+                                (section.sh_flags & SHF_ALLOC) != 0});
     }
     return {};
 }

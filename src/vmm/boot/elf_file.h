@@ -29,6 +29,7 @@ struct ElfSection {
     std::uint64_t bytes;
     std::uint64_t address;  // Virtual, in bytes.
     bool executable;        // SHF_EXECINSTR
+    bool loaded;            // SHF_ALLOC
 };
 
 // The facts of a file; its bytes stay with the caller.

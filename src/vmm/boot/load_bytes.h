@@ -1,11 +1,13 @@
 // Reading the fixed structures of files from bytes that nobody has vouched for.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <optional>
 #include <span>
+#include <string>
 #include <type_traits>
 
 namespace ftvmm::boot {
@@ -26,6 +28,16 @@ template <class Byte>
                                                    std::uint64_t length) {
     if (offset > bytes.size() || length > bytes.size() - offset) return std::nullopt;
     return bytes.subspan(offset, length);
+}
+
+// The zero-terminated string at `offset` of `strings`; cut at the table's end.
+[[nodiscard]] inline std::string load_string(std::span<const std::byte> strings,
+                                             std::uint64_t offset) {
+    if (offset >= strings.size()) return {};
+    const auto rest = strings.subspan(offset);
+    const auto end = std::ranges::find(rest, std::byte{0});
+    return {reinterpret_cast<const char*>(rest.data()),
+            static_cast<std::size_t>(end - rest.begin())};
 }
 
 }  // namespace ftvmm::boot

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "vmm/boot/load_bytes.h"
 #include "vmm/boot/tsc_sites.h"
+#include "vmm/boot/vdso.h"
 
 namespace ftvmm::boot {
 
@@ -39,10 +40,14 @@ std::vector<std::size_t> functions_in(const ElfSection& section, const ElfFile& 
     return offsets;
 }
 
-Result<Section> search(const ElfSection& section, const ElfFile& elf, std::span<std::byte> code) {
+Result<Section> search(const ElfSection& section, const ElfFile& elf, CodeMode mode,
+                       std::span<std::byte> bytes) {
+    const auto bounded = slice(bytes, section.file_offset, section.bytes);
+    FTVMM_CHECK(bounded.has_value(), "sections lie within their file");
+    const auto code = *bounded;
     const auto functions = functions_in(section, elf);
-    TscSites found = section.bytes <= kSweptWholeBytes ? sweep_all(code, functions)
-                                                       : sweep_candidates(code, functions);
+    TscSites found = section.bytes <= kSweptWholeBytes ? sweep_all(code, functions, mode)
+                                                       : sweep_candidates(code, functions, mode);
     if (found.doubtful) {
         return fail(fmt::format("at {:#x} in the kernel's {} code and data cannot be told apart: "
                                 "RDTSC cannot be taken out with certainty",
@@ -89,16 +94,14 @@ std::string TscPatchReport::summary() const {
         if (section.sites() == 0) continue;
         parts += fmt::format("{}{} {}", parts.empty() ? "" : ", ", section.name, section.sites());
     }
-    return fmt::format("{} sites ({})", sites(), parts);
+    return fmt::format("{} sites ({}) in the kernel and its {} vDSOs", sites(), parts, vdsos);
 }
 
 Result<TscPatchReport> patch_tsc(std::span<std::byte> bytes, const ElfFile& elf) {
     std::vector<Section> searched;
     for (const auto& section : elf.sections) {
         if (!section.executable || section.bytes == 0) continue;
-        const auto code = slice(bytes, section.file_offset, section.bytes);
-        FTVMM_CHECK(code.has_value(), "parse_elf keeps sections within their file");
-        FTVMM_ASSIGN(Section result, search(section, elf, *code));
+        FTVMM_ASSIGN(Section result, search(section, elf, CodeMode::k64Bit, bytes));
         searched.push_back(std::move(result));
     }
     if (searched.empty()) {
@@ -107,7 +110,14 @@ Result<TscPatchReport> patch_tsc(std::span<std::byte> bytes, const ElfFile& elf)
             "cannot be taken out",
             "give the distribution's bzImage, or a vmlinux with its section headers");
     }
-    TscPatchReport report;
+    const auto vdsos = find_vdsos(bytes, elf);
+    for (const Vdso& vdso : vdsos) {
+        for (const auto& section : vdso.code) {
+            FTVMM_ASSIGN(Section result, search(section, elf, vdso.mode, bytes));
+            searched.push_back(std::move(result));
+        }
+    }
+    TscPatchReport report{{}, vdsos.size()};
     for (Section& section : searched) {
         patch(section);
         report.sections.push_back(std::move(section.report));

@@ -2,7 +2,9 @@
 //
 // KVM cannot trap RDTSC, and x86-64 Linux executes it whatever CPUID says. So each RDTSC of the
 // kernel's code becomes MOV EAX,EAX and each RDTSCP the same with a one-byte NOP: no exit, no flag
-// changed, the same value on both sides. User space and kernel modules are not touched.
+// changed, the same value on both sides. So do those of its vDSOs, the kernel's code in user space,
+// which reads the clock with them (vdso.h). Programs, their libraries and kernel modules are not
+// touched.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +19,7 @@
 namespace ftvmm::boot {
 
 struct PatchedSection {
-    std::string name;
+    std::string name;  // With its vDSO's, if it is in one: "vDSO .text".
     std::uint64_t bytes = 0;
     std::size_t rdtsc = 0;
     std::size_t rdtscp = 0;
@@ -33,10 +35,12 @@ struct PatchedSection {
 };
 
 struct TscPatchReport {
-    std::vector<PatchedSection> sections;
+    std::vector<PatchedSection> sections;  // The kernel's own, then those of its vDSOs.
+    // Some kernels have none. Three are usual: for 64-bit, x32 and 32-bit programs.
+    std::size_t vdsos = 0;
 
     [[nodiscard]] std::size_t sites() const;
-    // "124 sites (.text 90, ...)".
+    // "124 sites (.text 90, ..., vDSO .text 3) in the kernel and its 3 vDSOs".
     [[nodiscard]] std::string summary() const;
 };
 
@@ -46,11 +50,11 @@ struct TscPatchReport {
 inline constexpr std::size_t kMaxUndecodedBytes = 64;
 inline constexpr std::size_t kUndecodedShare = 2000;
 
-// Patches every executable section of `bytes`, whose parse_elf() is `elf`. Where RDTSC's bytes do
-// not stand there is none; where they do, what they are is what a sweep of the whole section would
-// say (tsc_sites.h). A kernel without section headers, with too much that does not decode or, in a
-// section too large to be swept whole, with data too close to such bytes is refused and stays as it
-// is.
+// Patches every executable section of `bytes`, whose parse_elf() is `elf`, and of the vDSOs in its
+// data. Where RDTSC's bytes do not stand there is none; where they do, what they are is what a
+// sweep of the whole section would say (tsc_sites.h). A kernel without section headers, with too
+// much that does not decode or, in a section too large to be swept whole, with data too close to
+// such bytes is refused and stays as it is. One in which no vDSO is found is not.
 Result<TscPatchReport> patch_tsc(std::span<std::byte> bytes, const ElfFile& elf);
 
 }  // namespace ftvmm::boot

@@ -57,14 +57,19 @@ struct Instruction {
 
 class Disassembler {
   public:
-    Disassembler(Bytes code, Offsets functions) : code_(code), functions_(functions) {
-        // Minimal mode finds lengths and opcodes, which is all that is asked, at several times the
-        // speed.
-        const bool ready = ZYAN_SUCCESS(::ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64,
-                                                           ZYDIS_STACK_WIDTH_64)) &&
-                           ZYAN_SUCCESS(::ZydisDecoderEnableMode(
-                               &decoder_, ZYDIS_DECODER_MODE_MINIMAL, ZYAN_TRUE));
-        FTVMM_CHECK(ready, "the disassembler knows 64-bit mode");
+    Disassembler(Bytes code, Offsets functions, CodeMode mode)
+        : code_(code), functions_(functions) {
+        // A 64-bit kernel runs 32-bit code in compatibility mode. Minimal mode finds lengths and
+        // opcodes, which is all that is asked, at several times the speed.
+        const auto init =
+            mode == CodeMode::k64Bit
+                ? ::ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)
+                : ::ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_COMPAT_32,
+                                     ZYDIS_STACK_WIDTH_32);
+        const bool ready =
+            ZYAN_SUCCESS(init) && ZYAN_SUCCESS(::ZydisDecoderEnableMode(
+                                      &decoder_, ZYDIS_DECODER_MODE_MINIMAL, ZYAN_TRUE));
+        FTVMM_CHECK(ready, "the disassembler knows both modes");
     }
 
     [[nodiscard]] Instruction at(std::size_t offset) const {
@@ -178,8 +183,8 @@ std::optional<Owner> find_owner(const TscSite& candidate, std::size_t certain,
 
 }  // namespace
 
-TscSites sweep_all(Bytes code, Offsets functions) {
-    const Disassembler disassembler(code, functions);
+TscSites sweep_all(Bytes code, Offsets functions, CodeMode mode) {
+    const Disassembler disassembler(code, functions, mode);
     TscSites result;
     for (std::size_t offset = 0; offset < code.size();) {
         const auto instruction = disassembler.at(offset);
@@ -192,8 +197,8 @@ TscSites sweep_all(Bytes code, Offsets functions) {
     return result;
 }
 
-TscSites sweep_candidates(Bytes code, Offsets functions) {
-    const Disassembler disassembler(code, functions);
+TscSites sweep_candidates(Bytes code, Offsets functions, CodeMode mode) {
+    const Disassembler disassembler(code, functions, mode);
     TscSites result;
     // Moves from candidate to candidate, so no byte is swept for two of them and even code in which
     // sweeps never meet takes little longer than sweep_all.

@@ -13,6 +13,9 @@
 
 namespace ftvmm::boot {
 
+// How the processor runs the code. What it makes of the same bytes differs, their lengths included.
+enum class CodeMode : std::uint8_t { k64Bit, k32Bit };
+
 enum class TscKind : std::uint8_t { kRdtsc, kRdtscp };
 
 struct TscSite {
@@ -37,7 +40,8 @@ struct TscSites {
 // `code` disassembled from its first byte to its last; a byte at which no instruction starts is
 // stepped over. `functions`, ascending offsets, each start an instruction even where the one before
 // seems to reach beyond: so data before a function cannot hide its first bytes. Never doubtful.
-TscSites sweep_all(std::span<const std::byte> code, std::span<const std::size_t> functions);
+TscSites sweep_all(std::span<const std::byte> code, std::span<const std::size_t> functions,
+                   CodeMode mode = CodeMode::k64Bit);
 
 // The same sites and lookalikes from a sweep of a stretch before each candidate. No instruction is
 // longer than 15 bytes, so the sweep of all starts an instruction in any 15 consecutive ones:
@@ -46,6 +50,7 @@ TscSites sweep_all(std::span<const std::byte> code, std::span<const std::size_t>
 // the first byte of `code` among them. One thing is stricter: a byte that does not decode is data,
 // an instruction may start at any of the 15 behind it, and where that leaves a choice the candidate
 // is doubtful.
-TscSites sweep_candidates(std::span<const std::byte> code, std::span<const std::size_t> functions);
+TscSites sweep_candidates(std::span<const std::byte> code, std::span<const std::size_t> functions,
+                          CodeMode mode = CodeMode::k64Bit);
 
 }  // namespace ftvmm::boot

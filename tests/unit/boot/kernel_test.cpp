@@ -239,7 +239,7 @@ TEST_CASE(
     CHECK(report->sections[0].rdtsc == 1);
     CHECK(report->sections[0].lookalikes == 1);
     CHECK(report->sections[1].rdtscp == 1);
-    CHECK(report->summary() == "2 sites (.text 1, .init.text 1)");
+    CHECK(report->summary() == "2 sites (.text 1, .init.text 1) in the kernel and its 0 vDSOs");
     const Bytes patched(kernel->bytes().begin() + kCodeOffset,
                         kernel->bytes().begin() + kCodeOffset + 12);
     CHECK(patched ==
@@ -266,7 +266,8 @@ TEST_CASE("A function's symbol shows the RDTSC that data before it would swallow
     kernel->elf.functions = {kVirtual, kVirtual + 8, kVirtual + 100};
     const auto report = patch_tsc(kernel->bytes(), kernel->elf);
     REQUIRE(report);
-    CHECK(report->summary() == "1 sites (.init.text 1)");
+    CHECK(report->sites() == 1);
+    CHECK(report->sections[1].rdtsc == 1);
     CHECK(report->sections[0].lookalikes == 1);
 }
 
@@ -279,7 +280,8 @@ TEST_CASE("A large section's data matters only near RDTSC's bytes, and then by i
     REQUIRE(kernel);
     const auto report = patch_tsc(kernel->bytes(), kernel->elf);
     REQUIRE(report);
-    CHECK(report->summary() == "2 sites (.init.text 2)");
+    CHECK(report->sites() == 2);
+    CHECK(report->sections.back().sites() == 2);
     CHECK(report->sections.back().lookalikes == 1);
     CHECK(report->sections.back().undecoded_bytes == 0);
 
