@@ -281,6 +281,17 @@ TEST_CASE("Where code reads the TSC") {
     }
 }
 
+TEST_CASE("The same bytes read the TSC in 32-bit code and are a constant in 64-bit code") {
+    // movabs $0x9090310f90909090,%rax or dec %eax; mov $0x90909090,%eax; rdtsc; nop; nop
+    const Bytes code = repeat(300, nop) + code_bytes({0x48, 0xb8, 0x90, 0x90, 0x90, 0x90}) + rdtsc +
+                       nop + nop + rdtscp;
+    const std::vector in_32_bit{rdtsc_at(306), rdtscp_at(310)};
+    CHECK(sweep_all(code, {}, CodeMode::k32Bit).sites == in_32_bit);
+    CHECK(sweep_candidates(code, {}, CodeMode::k32Bit).sites == in_32_bit);
+    CHECK(sweep_all(code, {}, CodeMode::k64Bit).sites == std::vector{rdtscp_at(310)});
+    CHECK(sweep_candidates(code, {}, CodeMode::k64Bit).sites == std::vector{rdtscp_at(310)});
+}
+
 // The zeros are two-byte instructions, so sweeps that differ by one byte never meet in them, and
 // all that start within the first instruction come to them one byte too early.
 TEST_CASE("Sweeps that meet on a wrong path do not decide, wherever the stretch starts") {
