@@ -136,9 +136,9 @@ std::string kernel_command_line(std::string_view user) {
     // nokaslr: patched text stays where it was patched. no_timer_check: the timer is ours and
     // works. io_delay=none: port 0x80 would be an exit each time. panic=-1: a dead guest restarts
     // at once. 8250.nr_uarts=1: no probing of ports that do not answer. random.trust_bootloader=1:
-    // the seed counts as entropy, as without a TSC Linux finds none in its own timing. noapic: there
-    // is no IO-APIC, and only when told so does Linux leave LINT0 open to the 8259 once it has
-    // switched the local APIC off and on (setup_local_APIC()).
+    // the seed counts as entropy, as without a TSC Linux finds none in its own timing. noapic:
+    // there is no IO-APIC, and only when told so does Linux leave LINT0 open to the 8259 once it
+    // has switched the local APIC off and on (setup_local_APIC()).
     std::string line =
         "nokaslr noapic no_timer_check io_delay=none panic=-1 8250.nr_uarts=1 "
         "random.trust_bootloader=1";

@@ -277,8 +277,8 @@ pb::Platform encode(Encoder& out, const Platform::State& state) {
 }
 
 Platform::State decode(Decoder& in, const pb::Platform& from) {
-    in.require(from.has_interrupts() && from.has_pv_clock() && from.has_pit() && from.has_rtc() && from.has_serial() &&
-                   from.has_acpi() && from.has_virtio(),
+    in.require(from.has_interrupts() && from.has_pv_clock() && from.has_pit() && from.has_rtc() &&
+                   from.has_serial() && from.has_acpi() && from.has_virtio(),
                "set of devices");
     Platform::State state;
     state.interrupts = decode(in, from.interrupts());

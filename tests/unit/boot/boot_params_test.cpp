@@ -239,7 +239,8 @@ TEST_CASE("Memory that does not hold the kernel is an error, and nothing is writ
 TEST_CASE("The user's kernel parameters come last, so that they win") {
     const std::string line = kernel_command_line("root=/dev/vda1 panic=0");
     CHECK_THAT(line, Catch::EndsWith(" root=/dev/vda1 panic=0"));
-    for (const char* ours : {"nokaslr ", "noapic ", "no_timer_check ", "io_delay=none ", "panic=-1 "})
+    for (const char* ours :
+         {"nokaslr ", "noapic ", "no_timer_check ", "io_delay=none ", "panic=-1 "})
         CHECK_THAT(line, Catch::Contains(ours));
     CHECK(kernel_command_line("").back() != ' ');
 }
