@@ -169,7 +169,8 @@ void DiskThread::fill_engine(Disk& disk) {
 }
 
 bool DiskThread::take_from_engine(Disk& disk, std::uint32_t index) {
-    if (disk.in_engine == 0) return false;
+    // Also where nothing is under way: it makes the engine's descriptor unreadable, which the last
+    // completion may have left readable.
     auto completions = disk.node.engine->take_completions();
     for (host::DiskCompletion& completion : completions) {
         const std::uint64_t id = completion.id.value();

@@ -80,6 +80,7 @@ void HostPorts::flush() {
 
 void HostPorts::print(replay::output::ConsoleBytes&& output) {
     if (!prints_.empty() || !io_.try_print(std::move(output))) {
+        // NOLINTNEXTLINE(bugprone-use-after-move): what is refused stays with the caller.
         prints_.push_back(std::move(output));
     }
 }

@@ -67,11 +67,20 @@ InputLane<IoThread::Bytes>& IoThread::typed(replay::ConsolePort port) {
 }
 
 bool IoThread::try_print(replay::output::ConsoleBytes&& output) {
-    bool pushed = prints_.try_push(std::move(output));
+    const std::size_t size = output.bytes.size();
+    const auto try_push = [&] {
+        // One that is larger than all may be is taken where it is alone.
+        const std::size_t waiting = print_bytes_.load();
+        if (waiting > 0 && waiting + size > kMaxPrintBytes) return false;
+        print_bytes_ += size;
+        const bool taken = prints_.try_push(std::move(output));
+        if (!taken) print_bytes_ -= size;
+        return taken;
+    };
+    bool pushed = try_push();
     if (!pushed) {
         print_starved_.exchange(1);
-        // NOLINTNEXTLINE(bugprone-use-after-move): what is refused stays with the caller.
-        pushed = prints_.try_push(std::move(output));
+        pushed = try_push();
     }
     if (pushed) bell_.ring();
     return pushed;
@@ -129,7 +138,7 @@ void IoThread::on_console(std::size_t index) {
     InputLane<Bytes>& lane = typed(consoles_[index].port);
     const bool had_left = console.left();
     const bool room = lane.has_room();
-    if (!room) consoles_have_room_ = false;
+    if (!room) has_room_.at(static_cast<std::size_t>(consoles_[index].port)) = false;
     Bytes bytes = console.service(room ? kTypedBytes : 0);
     if (!bytes.empty()) lane.push(std::move(bytes));
     if (console.left() && !had_left) end_guest("the console's user left");
@@ -158,6 +167,7 @@ void IoThread::print_all() {
     for (std::size_t count = 0; count < kMaxPrints; ++count) {
         const auto output = prints_.try_pop();
         if (!output) break;
+        print_bytes_ -= output->bytes.size();
         for (std::size_t i = 0; i < consoles_.size(); ++i) {
             if (consoles_[i].port != output->port) continue;
             const auto printed = consoles_[i].backend->print(output->bytes);
@@ -172,10 +182,13 @@ void IoThread::settle() {
     print_all();
     for (; times_heard_ < times_asked_; ++times_heard_)
         end_guest(asked_why_);
-    if (!consoles_have_room_ && typed_serial_.has_room() && typed_virtio_.has_room()) {
-        consoles_have_room_ = true;
-        for (std::size_t i = 0; i < consoles_.size(); ++i)
-            on_console(i);
+    for (const auto port : {replay::ConsolePort::kSerial, replay::ConsolePort::kVirtio}) {
+        bool& has_room = has_room_.at(static_cast<std::size_t>(port));
+        if (has_room || !typed(port).has_room()) continue;
+        has_room = true;
+        for (std::size_t i = 0; i < consoles_.size(); ++i) {
+            if (consoles_[i].port == port) on_console(i);
+        }
     }
     for (std::size_t i = 0; i < nics_.size(); ++i) {
         const std::uint32_t interest = nics_[i].interest();

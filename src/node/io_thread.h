@@ -49,6 +49,8 @@ class IoThread {
     using Bytes = std::vector<std::byte>;
     // Of what the guest prints, and of what is typed: each of some bytes.
     static constexpr std::size_t kMaxPrints = 1024;
+    // Of what waits to be printed: more would be memory that a guest takes from its host.
+    static constexpr std::size_t kMaxPrintBytes = std::size_t{4} << 20U;
     static constexpr std::size_t kMaxTyped = 64;
     // Typed in one piece; a paste takes several.
     static constexpr std::size_t kTypedBytes = 4096;
@@ -92,6 +94,7 @@ class IoThread {
     InputLane<Bytes> typed_serial_;
     InputLane<Bytes> typed_virtio_;
     SpscQueue<replay::output::ConsoleBytes> prints_;
+    std::atomic<std::size_t> print_bytes_{0};
     std::atomic<int> print_starved_{0};  // The vCPU thread waits for room in prints_.
     std::atomic<bool> stopping_{false};
     std::atomic<const char*> asked_why_{""};
@@ -101,7 +104,7 @@ class IoThread {
     std::vector<Watched> watched_;
     std::vector<NodeConsole> consoles_;
     std::vector<RateLimit> console_failures_;
-    bool consoles_have_room_ = true;  // All of them.
+    std::array<bool, 2> has_room_{true, true};  // By console port: what is typed can be taken.
     std::chrono::seconds grace_;
     std::optional<Instant> power_ends_at_;
     std::uint64_t times_heard_ = 0;

@@ -1,5 +1,6 @@
 #include "node/vcpu_thread.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace ftvmm::node {
@@ -109,6 +110,7 @@ void VcpuThread::give_time(Guest& guest, Instant now) {
 
 void VcpuThread::give_due_time(Guest& guest) {
     const Instant now = clock_.now();
+    guest.looked_at = now;
     guest.timer.passed(now);
     const auto deadline = guest.machine.next_deadline();
     if (deadline && guest.zero + deadline->time_since_epoch() <= now) give_time(guest, now);
@@ -126,7 +128,11 @@ void VcpuThread::give_inputs(Guest& guest) {
 
 void VcpuThread::cover_deadline(Guest& guest) {
     const auto deadline = guest.machine.next_deadline();
-    if (deadline) guest.timer.cover(guest.zero + deadline->time_since_epoch());
+    if (!deadline) return;
+    // A timer that is always due would leave the guest no time to run: its expiries are merged.
+    constexpr std::chrono::microseconds kLeast{100};
+    guest.timer.cover(
+        std::max(guest.zero + deadline->time_since_epoch(), guest.looked_at + kLeast));
 }
 
 }  // namespace ftvmm::node

@@ -59,6 +59,7 @@ class VcpuThread {
         DeadlineTimer timer;
         Instant zero;  // When its time was 0.
         bool halted = false;
+        Instant looked_at{};  // When the timers were last looked at.
     };
 
     [[nodiscard]] End run_to_end(Guest& guest);

@@ -51,7 +51,8 @@ class Vcpu {
 
     // KVM_INTERRUPT. Without an in-kernel irqchip KVM checks nothing: it delivers
     // `vector` at the next entry even with IF clear. Inject only when
-    // ready_for_interrupt_injection() and if_flag() are both true.
+    // ready_for_interrupt_injection() and if_flag() are both true, and not where the last exit is
+    // answered by a fault: KVM then delivers the fault and forgets the interrupt.
     [[nodiscard]] Result<void> interrupt(std::uint8_t vector) const;
 
     // KVM_CAP_SYNC_REGS: with `mask` of KVM_SYNC_X86_*, each exit

@@ -79,6 +79,13 @@ Result<KvmMachine::VmParts> create_vm(const kvm::System& system, boot::CpuModel 
     return KvmMachine::VmParts{std::move(memory), std::move(vm), std::move(vcpu), std::move(cpuid)};
 }
 
+// Whether the guest's access of an MSR was answered with #GP.
+bool is_answered_by_fault(const kvm::Exit& exit) {
+    if (const auto* read = std::get_if<kvm::exit::Rdmsr>(&exit)) return *read->fault != 0;
+    if (const auto* write = std::get_if<kvm::exit::Wrmsr>(&exit)) return *write->fault != 0;
+    return false;
+}
+
 constexpr boot::AcpiPlatform kAcpiPlatform{
     .pm1_event_port = dev::AcpiPm::kEventBlock,
     .pm1_control_port = dev::AcpiPm::kControlBlock,
@@ -181,7 +188,7 @@ Result<std::unique_ptr<KvmMachine>> KvmMachine::restore(const kvm::System& syste
 }
 
 bool KvmMachine::can_interrupt() const {
-    return vm_.vcpu.ready_for_interrupt_injection() && vm_.vcpu.if_flag();
+    return !faults_ && vm_.vcpu.ready_for_interrupt_injection() && vm_.vcpu.if_flag();
 }
 
 bool KvmMachine::may_wake() const {
@@ -222,6 +229,7 @@ Result<replay::Stop> KvmMachine::complete() {
 }
 
 replay::Stop KvmMachine::take(const kvm::Exit& exit) {
+    faults_ = false;
     ++counts_->by_kind.at(exit.index());
     if (std::holds_alternative<kvm::exit::Interrupted>(exit)) return replay::stop::Kicked{};
     ++exits_;
@@ -251,6 +259,7 @@ replay::Stop KvmMachine::finish(const kvm::Exit& exit) {
                                                  vm_.vcpu.synced_regs().rip, kvm::describe(exit))};
     }
     dispatch(exit, platform_);
+    faults_ = is_answered_by_fault(exit);
     const auto events = platform_.take_events();
     if (events.power_off) return replay::stop::PoweredOff{};
     if (events.reset) return replay::stop::Reset{};

@@ -146,6 +146,10 @@ class KvmMachine final : public replay::GuestMachine {
     ExitDigest digest_;
     std::uint64_t exits_ = 0;
     bool halted_ = false;
+    // The next run raises #GP, which KVM does not know of yet when it says that the guest can take
+    // an interrupt; one that is injected beside it is lost: KVM prefers the exception and forgets
+    // the interrupt. The window that is asked for instead opens behind it.
+    bool faults_ = false;
     bool complete_ = false;             // The guest stands between two instructions.
     std::optional<kvm::Exit> waiting_;  // An access that waits for the time.
     ExitCounts own_counts_;

@@ -5,7 +5,17 @@
 
 namespace ftvmm::virtio {
 
-Dma::Dma(const GuestMemory& memory) : memory_(&memory), is_written_(memory.size() / kPageBytes) {}
+namespace {
+
+// How many pages there are up to the end of RAM, those of the hole in it included.
+std::uint64_t pages_up_to_end(const GuestMemory& memory) {
+    const RamBlock last = memory.blocks().back();
+    return (last.start.value() + last.bytes.size()) / kPageBytes;
+}
+
+}  // namespace
+
+Dma::Dma(const GuestMemory& memory) : memory_(&memory), is_written_(pages_up_to_end(memory)) {}
 
 bool Dma::contains(Gpa address, std::uint64_t length) const {
     return length != 0 && memory_->find(address, length).size() == length;
