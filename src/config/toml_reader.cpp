@@ -41,6 +41,8 @@ Place place_of(const toml::source_region& region) {
 }
 
 void ProblemLog::add(Place place, std::string what, std::string advice) {
+    // Keys may hold anything, and some of toml++'s messages have several lines.
+    std::ranges::replace_if(what, is_control, ' ');
     problems_.push_back(
         Problem{file_, place.line, place.column, std::move(what), std::move(advice)});
 }

@@ -6,7 +6,9 @@ Needs root and image `quick`.  Every refusal is one line, exit code 1, and at on
 
 from __future__ import annotations
 
+import base64
 import shlex
+import struct
 import sys
 import unittest
 from pathlib import Path
@@ -48,6 +50,14 @@ def disk(path: str) -> str:
 
 def nic(place: str) -> str:
     return f'[[nic]]\nmac = "52:54:00:00:00:60"\n{place}\n'
+
+
+def faulting_kernel() -> bytes:
+    """An ELF kernel whose first instruction, ud2 without a handler, is a triple fault."""
+    address, code = 0x1000000, bytes.fromhex("0f0b")
+    header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 2, 62, 1, address, 64, 0, 0, 64, 56, 1, 64, 0, 0)
+    segment = struct.pack("<IIQQQQQQ", 1, 5, 120, address, address, len(code), len(code), 1)
+    return header + segment + code
 
 
 class Refusals(unittest.TestCase):
@@ -93,12 +103,15 @@ class Refusals(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
         self.assertIn("/nowhere/socket", done.stderr)
 
-    def test_a_guest_that_panics_whenever_it_starts(self) -> None:
-        # Without a root: the kernel panics, and resets because ftvmm adds panic=-1.
-        tb.run("h1", "sh", "-c", f"cat > {FOLDER}/vm.toml", stdin=toml(initrd="", cmdline="console=ttyS0 quiet"))
-        done = tb.run("h1", "timeout", "-s", "KILL", LIMIT_S, FTVMM, "run", f"{FOLDER}/vm.toml", "--headless", check=False)
+    def test_a_guest_that_resets_itself_as_soon_as_it_starts(self) -> None:
+        # Not with Linux: that takes an emulated host more than the ten seconds to come as far as its panic.
+        encoded = base64.b64encode(faulting_kernel()).decode()
+        tb.out("h1", f"echo {encoded} | base64 -d > {FOLDER}/faulting")
+        config = toml(kernel=f"{FOLDER}/faulting", initrd="")
+        tb.run("h1", "sh", "-c", f"cat > {FOLDER}/vm.toml", stdin=config)
+        done = tb.run("h1", "timeout", "-s", "KILL", 60, FTVMM, "run", f"{FOLDER}/vm.toml", "--headless", check=False)
         self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
-        self.assertRegex(done.stderr.splitlines()[-1], "reset")
+        self.assertIn("reset", done.stderr.splitlines()[-1])
 
 
 class ByForce(unittest.TestCase):
