@@ -19,7 +19,8 @@ from agent import Console, ConsoleAgent, ConsoleError
 from counters import difference, overhead_kib, snapshot
 from vmms import AGENT, MEMORY_MIB, RUN, SERIAL, command
 
-BOOT_LIMIT_S = 60
+BOOT_LIMIT_S = 90
+AGENT_LIMIT_S = 40  # after init
 CONNECT_EVERY_S = 0.01
 
 
@@ -43,7 +44,7 @@ class Vm:
         init_s = time.monotonic() - self.started
         booted = snapshot(self.process.pid)
         self.agent = self._connect(ConsoleAgent, AGENT)
-        self.agent.ready(BOOT_LIMIT_S)
+        self.agent.ready(AGENT_LIMIT_S)
         ready_s = time.monotonic() - self.started
         return {"init_s": init_s, "ready_s": ready_s, "cost": booted, **self.memory()}
 
