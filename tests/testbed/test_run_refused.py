@@ -55,9 +55,13 @@ def nic(place: str) -> str:
 def faulting_kernel() -> bytes:
     """An ELF kernel whose first instruction, ud2 without a handler, is a triple fault."""
     address, code = 0x1000000, bytes.fromhex("0f0b")
-    header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 2, 62, 1, address, 64, 0, 0, 64, 56, 1, 64, 0, 0)
+    header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 2, 62, 1, address, 64, 139, 0, 64, 56, 1, 64, 3, 2)
     segment = struct.pack("<IIQQQQQQ", 1, 5, 120, address, address, len(code), len(code), 1)
-    return header + segment + code
+    names = b"\0.text\0.shstrtab\0"
+    sections = bytes(64)
+    sections += struct.pack("<IIQQQQIIQQ", 1, 1, 6, address, 120, len(code), 0, 0, 1, 0)
+    sections += struct.pack("<IIQQQQIIQQ", 7, 3, 0, 0, 122, len(names), 0, 0, 1, 0)
+    return header + segment + code + names + sections
 
 
 class Refusals(unittest.TestCase):
@@ -76,8 +80,8 @@ class Refusals(unittest.TestCase):
         vm = Vm(tb, "h1", "holder", f"{FOLDER}/disk", image="quick", address="10.77.1.61", memory="128 MiB")
         self.addCleanup(vm.kill)
         vm.start()
-        self.refused(toml(more=disk(f"{FOLDER}/disk")), f"{FOLDER}/disk", "lock")
-        self.refused(toml(more=disk(f"{FOLDER}/disk") + "read_only = true\n"), f"{FOLDER}/disk", "lock")
+        self.refused(toml(more=disk(f"{FOLDER}/disk")), f"{FOLDER}/disk", "another VM")
+        self.refused(toml(more=disk(f"{FOLDER}/disk") + "read_only = true\n"), f"{FOLDER}/disk", "another VM")
 
     def test_a_tap_or_a_bridge_that_is_missing(self) -> None:
         self.refused(toml(more=nic('tap = "tap77"')), "tap77")

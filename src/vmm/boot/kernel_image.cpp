@@ -92,7 +92,12 @@ Result<LoadedKernel> load_kernel(const KernelImage& kernel, const GuestMemory& m
     const auto& segments = kernel.elf.segments;
     const std::uint64_t low_end = std::min(memory.size(), kLowRamEnd.value());
     for (const auto& segment : segments) {
-        if (segment.physical < kLowestKernel || segment.end().value() > low_end) {
+        if (segment.physical < kLowestKernel) {
+            return fail(fmt::format("the file is no kernel: it wants the memory at {:#x}",
+                                    segment.physical.value()),
+                        "give a Linux kernel for x86-64, usually /boot/vmlinuz-VERSION");
+        }
+        if (segment.end().value() > low_end) {
             return fail(fmt::format("the kernel wants {:#x} to {:#x}, and the guest's memory for "
                                     "it is {:#x} to {:#x}",
                                     segment.physical.value(), segment.end().value(),
