@@ -148,7 +148,7 @@ class TerminalGivenBack(unittest.TestCase):
             cd {FOLDER}; rm -f before during after code
             stty -g > before
             ( {meanwhile} ) < /dev/tty &
-            {FTVMM} run vm.toml --console-socket {FOLDER}/socket 2> said
+            sh -c 'echo $$ > pid; exec "$@"' sh {FTVMM} run vm.toml --console-socket {FOLDER}/socket 2> said
             echo $? > code
             stty -g > after
             wait"""
@@ -166,7 +166,7 @@ class TerminalGivenBack(unittest.TestCase):
         meanwhile = """
             until [ -S socket ]; do sleep 0.1; done; sleep 1
             stty -g > during
-            pid=$(pgrep -f 'vm.toml --console-socket /run/refused/socket' | tail -n 1)
+            pid=$(cat pid)
             kill -TERM $pid; sleep 1; kill -TERM $pid"""
         (before, during, after), code = self.states(toml(), meanwhile)
         self.assertNotEqual(during, before)

@@ -228,6 +228,18 @@ TEST_CASE("A kernel that does not fit the guest's memory is an error with advice
     CHECK(loaded.error().advice() == "give the VM more memory");
 }
 
+TEST_CASE("A program that wants memory below where kernels go is told from a kernel") {
+    Bytes elf = make_elf(sample_code);
+    put(elf, sizeof(Elf64_Ehdr) + offsetof(Elf64_Phdr, p_paddr), std::uint64_t{0});
+    put(elf, offsetof(Elf64_Ehdr, e_entry), std::uint64_t{0});
+    const auto kernel = read_kernel(elf);
+    const auto memory = GuestMemory::create(16 << 20);
+    REQUIRE((kernel && memory));
+    const auto loaded = load_kernel(*kernel, *memory);
+    REQUIRE_FALSE(loaded);
+    CHECK_THAT(loaded.error().what(), Catch::Contains("no kernel"));
+}
+
 TEST_CASE(
     "Every section's RDTSC and RDTSCP are replaced, and an immediate that looks alike stays") {
     auto kernel = read_kernel(make_elf(sample_code, true, 8));
