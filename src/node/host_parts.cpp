@@ -64,9 +64,10 @@ Result<std::unique_ptr<machine::KvmMachine>> power_on(const kvm::System& system,
     machine::PowerOn start{kernel, initrd, config.cmdline, {}};
     SystemEntropy().fill(start.rng_seed);
     auto made = machine::KvmMachine::power_on(system, machine, start);
-    if (!made)
+    if (!made) {
         return Failure(
             made.error().with_context("the VM cannot be started with kernel " + config.kernel));
+    }
     return made;
 }
 
