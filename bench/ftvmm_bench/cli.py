@@ -17,7 +17,6 @@ from ftvmm_bench.session import FAMILIES, Plan, Session
 from harness import acquire
 
 SECONDS, QUICK_SECONDS = 10, 2
-MAX_FAILURES = 4  # of one run before the benchmark gives up
 NEEDED = {"iperf3": "iperf3", "debugfs": "e2fsprogs"}  # programs of this machine, and their packages
 
 
@@ -67,20 +66,9 @@ def _measure(host: Host, plan: Plan, vmms: list[str], pairs: int) -> list[dict]:
 
 
 def _run(host: Host, plan: Plan, vmm: str) -> dict:
-    """One run, again if it fails: the failures are part of what was found, and are told with it."""
     load = os.getloadavg()[0]
-    failures: list[str] = []
-    while True:
-        try:
-            measured = Session(host, plan).run(vmm)
-            break
-        except HostError as error:
-            failures.append(str(error))
-            _say(f"{vmm} failed: {error}")
-            if len(failures) == MAX_FAILURES:
-                raise
-    return {"load": load, "values": measured.values, "costs": measured.costs, "said": measured.said,
-            "failures": failures}  # fmt: skip
+    measured = Session(host, plan).run(vmm)
+    return {"load": load, "values": measured.values, "costs": measured.costs, "said": measured.said}
 
 
 def _by_vmm(found: list[dict], what: str) -> dict[str, list[dict]]:
@@ -115,8 +103,5 @@ def main() -> int:
     runs = _by_vmm(found, "values")
     print(report.table(runs))
     print("\nPer request, round trip, or 64 KiB of a stream:\n" + report.costs_table(_by_vmm(found, "costs")))
-    for vmm in vmms:
-        if failures := sum(len(run["failures"]) for run in found if run["vmm"] == vmm):
-            print(f"\n{vmm} failed {failures} times and was run again: see --json")
     missed = any(report.judge(metric, runs).met is False for metric in report.METRICS)
     return 1 if options.check and missed else 0

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/overloaded.h"
 #include "base/signal_thread.h"
 #include "cli/run_statistics.h"
 #include "config/read_config.h"
@@ -31,13 +32,6 @@ using replay::ConsolePort;
 void say(const std::string& line) {
     node::log_to_stderr(line);
 }
-
-template <class... Handlers>
-struct Overloaded : Handlers... {
-    using Handlers::operator()...;
-};
-template <class... Handlers>
-Overloaded(Handlers...) -> Overloaded<Handlers...>;
 
 // The console that the user means without saying which.
 ConsolePort own_port(const config::VmConfig& config) {

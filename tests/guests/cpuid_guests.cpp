@@ -7,6 +7,7 @@
 #include "images.h"
 #include "vmm/boot/cpu_features.h"
 #include "vmm/boot/cpu_model.h"
+#include "vmm/machine/cpuid_entries.h"
 #include "vmm/probe/small_guest.h"
 
 namespace ftvmm::guests {
@@ -20,13 +21,7 @@ constexpr std::uint64_t kApicBase = 0xfee00d00;
 
 Result<std::vector<CpuidLeaf>> leaves_of_host(const kvm::System& system) {
     FTVMM_ASSIGN(const auto entries, system.get_supported_cpuid());
-    std::vector<CpuidLeaf> leaves;
-    for (const kvm_cpuid_entry2& entry : entries) {
-        const bool index_matters = (entry.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) != 0;
-        leaves.push_back({entry.function, entry.index, index_matters, entry.eax, entry.ebx,
-                          entry.ecx, entry.edx});
-    }
-    return leaves;
+    return machine::leaves_of(entries);
 }
 
 // KVM takes any table, and this guest uses no feature of it: whatever host this is, it may have
@@ -45,22 +40,6 @@ void grant(std::span<const boot::CpuFeature> features, std::vector<CpuidLeaf>& l
     }
 }
 
-std::vector<kvm_cpuid_entry2> kvm_entries(std::span<const CpuidLeaf> leaves) {
-    std::vector<kvm_cpuid_entry2> entries;
-    for (const CpuidLeaf& leaf : leaves) {
-        kvm_cpuid_entry2 entry{};
-        entry.function = leaf.function;
-        entry.index = leaf.index;
-        entry.flags = leaf.index_matters ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0;
-        entry.eax = leaf.eax;
-        entry.ebx = leaf.ebx;
-        entry.ecx = leaf.ecx;
-        entry.edx = leaf.edx;
-        entries.push_back(entry);
-    }
-    return entries;
-}
-
 // The guest sees `leaf` as it is.
 Result<void> check_leaf(SmallGuest& guest, const CpuidLeaf& leaf) {
     FTVMM_TRY(guest.expect_in(0xe0, leaf.function));
@@ -77,7 +56,7 @@ Result<void> check_leaf(SmallGuest& guest, const CpuidLeaf& leaf) {
 // A guest whose CPUID is `leaves`.
 Result<SmallGuest> create_guest(const kvm::System& system, std::span<const CpuidLeaf> leaves) {
     FTVMM_ASSIGN(SmallGuest guest, SmallGuest::create(system, images::cpuid()));
-    FTVMM_TRY(guest.vcpu().set_cpuid2(kvm_entries(leaves)));
+    FTVMM_TRY(guest.vcpu().set_cpuid2(machine::entries_of(leaves)));
     FTVMM_ASSIGN(kvm_sregs sregs, guest.vcpu().get_sregs());
     sregs.apic_base = kApicBase;
     FTVMM_TRY(guest.vcpu().set_sregs(sregs));

@@ -10,6 +10,7 @@
 #include "vmm/boot/entry_state.h"
 #include "vmm/boot/kernel_image.h"
 #include "vmm/kvm/capabilities.h"
+#include "vmm/machine/cpuid_entries.h"
 #include "vmm/machine/exit_dispatch.h"
 #include "vmm/machine/msr_policy.h"
 
@@ -24,32 +25,6 @@ constexpr std::array kNeededCapabilities{
     KVM_CAP_USER_MEMORY, KVM_CAP_SET_TSS_ADDR, KVM_CAP_EXT_CPUID,          KVM_CAP_IMMEDIATE_EXIT,
     KVM_CAP_SYNC_REGS,   KVM_CAP_VCPU_EVENTS,  KVM_CAP_X86_USER_SPACE_MSR, KVM_CAP_X86_MSR_FILTER,
 };
-
-std::vector<boot::CpuidLeaf> leaves_of(std::span<const kvm_cpuid_entry2> entries) {
-    std::vector<boot::CpuidLeaf> leaves;
-    for (const auto& entry : entries) {
-        leaves.push_back({entry.function, entry.index,
-                          (entry.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) != 0, entry.eax,
-                          entry.ebx, entry.ecx, entry.edx});
-    }
-    return leaves;
-}
-
-std::vector<kvm_cpuid_entry2> entries_of(std::span<const boot::CpuidLeaf> leaves) {
-    std::vector<kvm_cpuid_entry2> entries;
-    for (const auto& leaf : leaves) {
-        kvm_cpuid_entry2 entry{};
-        entry.function = leaf.function;
-        entry.index = leaf.index;
-        entry.flags = leaf.index_matters ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0;
-        entry.eax = leaf.eax;
-        entry.ebx = leaf.ebx;
-        entry.ecx = leaf.ecx;
-        entry.edx = leaf.edx;
-        entries.push_back(entry);
-    }
-    return entries;
-}
 
 Result<void> add_memory(const kvm::Vm& vm, const GuestMemory& memory) {
     std::uint32_t slot = 0;
