@@ -122,26 +122,34 @@ TEST_CASE("Frames that the guest does not want wake nobody, and reach it once it
     options.taps.push_back(std::move(wire.tap));
     Host host(std::move(options));
     constexpr int kFrames = 600;  // More than a lane holds.
+    const auto send_frames = [&wire](int count) {
+        for (int i = 0; i < count; ++i)
+            REQUIRE(send_frame(wire.far, "x"));
+    };
     int exits = 0;
     std::string got;
     ToyGuest guest(
         [&](ToyGuest& self) -> Stop {
+            // The first frame wakes: nobody has looked yet whether the guest wants it.
             if (++exits == 1) {
                 self.wants_input = false;
+                send_frames(1);
+                while (host.control.waker().kicks() == 0)
+                    (void)::poll(nullptr, 0, 1);
                 return replay::stop::Exit{};
             }
             // Its driver makes room at an exit of its own, and no new frame announces the old ones.
             if (exits == 2) {
-                for (int i = 0; i < kFrames / 2; ++i)
-                    REQUIRE(send_frame(wire.far, "x"));
+                // The first frame's signal may come as late as here.
+                while (self.kicks == 0)
+                    (void)::poll(nullptr, 0, 1);
+                send_frames(kFrames / 2);
                 (void)::poll(nullptr, 0, 20);
+                CHECK(host.control.waker().kicks() == 1);
                 self.wants_input = true;
                 return replay::stop::Exit{};
             }
-            if (exits == 3) {
-                for (int i = 0; i < kFrames / 2; ++i)
-                    REQUIRE(send_frame(wire.far, "x"));
-            }
+            if (exits == 3) send_frames(kFrames / 2 - 1);
             return replay::stop::Halted{};
         },
         [&](ToyGuest&, const Input& input) {
@@ -150,7 +158,6 @@ TEST_CASE("Frames that the guest does not want wake nobody, and reach it once it
         });
     (void)host.run(guest);
     CHECK(got.size() == kFrames);
-    CHECK(host.statistics.stops.at(Stop(replay::stop::Kicked{}).index()) == 0);
 }
 
 TEST_CASE("Frames for which the host has no room wait, in order, and go when there is some") {
