@@ -1,7 +1,11 @@
 #include "node/plain_run.h"
 
+#include <poll.h>
+
 #include <csignal>
 #include <filesystem>
+#include <future>
+#include <thread>
 
 #include "fixture.h"
 
@@ -36,8 +40,19 @@ std::size_t threads_of_this_process() {
     return static_cast<std::size_t>(std::distance(tasks, {}));
 }
 
+// A thread that was joined is listed a moment longer: its end is announced before it is complete.
+bool threads_become(std::size_t wanted) {
+    constexpr int kPatienceMs = 10000;
+    for (int i = 0; i < kPatienceMs && threads_of_this_process() != wanted; ++i)
+        (void)::poll(nullptr, 0, 1);
+    return threads_of_this_process() == wanted;
+}
+
 TEST_CASE("A guest that resets itself finds the same network, and no thread stays behind") {
-    const std::size_t threads = threads_of_this_process();
+    // ThreadSanitizer starts a thread of its own beside the process's first one: counted with it.
+    std::promise<std::size_t> counted;
+    std::thread([&counted] { counted.set_value(threads_of_this_process()); }).join();
+    const std::size_t threads = counted.get_future().get() - 1;
     Wire wire = make_wire();
     Plain plain;
     plain.options.taps.push_back(std::move(wire.tap));
@@ -64,7 +79,7 @@ TEST_CASE("A guest that resets itself finds the same network, and no thread stay
     CHECK(receive_frame(wire.far) == "2");
     CHECK(receive_frame(wire.far) == "3");
     CHECK_THAT(plain.logged->text(), Catch::Contains("triple fault"));
-    CHECK(threads_of_this_process() == threads);
+    CHECK(threads_become(threads));
 }
 
 TEST_CASE("A guest that resets itself over and over is given up, with what to look at") {
