@@ -38,6 +38,10 @@ constexpr std::uint32_t kResetRegister = 1U << 10;
 // is in the DSDT.
 constexpr std::uint16_t kNoVga = 1U << 2;
 constexpr std::uint16_t kNoAspm = 1U << 4;
+// The machine has an RTC, for an OS that does not read ACPI. Linux with an RTC sets its clock by it
+// at boot, to a whole second and a half (rtc_hctosys()), and so spoils to half a second what it had
+// from KVM's clock to the nanosecond.
+constexpr std::uint16_t kNoCmosRtc = 1U << 5;
 constexpr std::uint8_t kEnterpriseServer = 4;
 // 5.2.9, P_LVL2_LAT and P_LVL3_LAT: there is no such state.
 constexpr std::uint16_t kNoC2 = 0xfff;
@@ -135,8 +139,7 @@ Fadt make_fadt(const AcpiPlatform& platform, Gpa facs, Gpa dsdt) {
     fadt.x_pm_tmr_blk = io_register(platform.pm_timer_port, 4);
     fadt.p_lvl2_lat = kNoC2;
     fadt.p_lvl3_lat = kNoC3;
-    fadt.century = platform.rtc_century_index;
-    fadt.iapc_boot_arch = kNoVga | kNoAspm;
+    fadt.iapc_boot_arch = kNoVga | kNoAspm | kNoCmosRtc;
     fadt.flags = kWbinvd | kProcC1 | kNoSleepButton | kNoFixedRtc | kTimer32Bits | kResetRegister;
     fadt.reset_reg = io_register(platform.reset_port, 1);
     fadt.reset_value = platform.reset_value;

@@ -15,7 +15,6 @@ struct AcpiPlatform {
     std::uint16_t reset_port;
     std::uint8_t reset_value;
     std::uint8_t sci_irq;  // Of the 8259.
-    std::uint8_t rtc_century_index;
 };
 
 // What dsdt.asl says of the same hardware; whoever builds the devices holds them against it.
@@ -24,8 +23,6 @@ inline constexpr std::uint8_t kDsdtPmPortCount = 16;
 inline constexpr std::uint8_t kDsdtSleepTypeS5 = 5;
 inline constexpr std::uint16_t kDsdtSerialPort = 0x3f8;
 inline constexpr std::uint8_t kDsdtSerialIrq = 4;
-inline constexpr std::uint16_t kDsdtRtcPort = 0x70;
-inline constexpr std::uint8_t kDsdtRtcIrq = 8;
 inline constexpr std::uint16_t kDsdtPciPortsStart = 0x1000;  // To 0xffff.
 inline constexpr std::uint32_t kDsdtPciMemoryStart = 0xd0000000;
 inline constexpr std::uint32_t kDsdtPciMemoryEnd = 0xe0000000;  // The first address past it.

@@ -1,8 +1,9 @@
 // What the guest's ACPI finds besides the tables of acpi.cpp: the PCI root, the ISA devices and
 // soft-off. acpi.h repeats the numbers that others must agree with.
 //
-// There is no processor object: with one, Linux would bring in its C-state driver, which reads the
-// clock around every idle, an exit each time, to choose the only state there is.
+// There is no RTC: acpi.cpp says why. The processor is an object so that Linux brings in its C-state
+// driver. That one has nothing to choose but HLT, yet where it foresees a short sleep it leaves the
+// tick alone, which otherwise costs an exit to stop and one to start again, at every sleep.
 DefinitionBlock ("", "DSDT", 2, "FTVMM ", "FTVMM   ", 1)
 {
     // SLP_TYP for soft-off; no other sleep is described.
@@ -70,6 +71,17 @@ DefinitionBlock ("", "DSDT", 2, "FTVMM ", "FTVMM   ", 1)
             })
         }
 
+        Device (CPU0)
+        {
+            Name (_HID, "ACPI0007")
+            Name (_UID, 0)  // As in the MADT.
+            // C1, entered by HLT and left in no time: a longer one would let Linux prefer to poll.
+            Name (_CST, Package ()
+            {
+                1, Package () { ResourceTemplate () { Register (FFixedHW, 0, 0, 0) }, 1, 0, 0 }
+            })
+        }
+
         Device (COM1)
         {
             Name (_HID, EisaId ("PNP0501"))
@@ -78,16 +90,6 @@ DefinitionBlock ("", "DSDT", 2, "FTVMM ", "FTVMM   ", 1)
             {
                 IO (Decode16, 0x3f8, 0x3f8, 1, 8)
                 IRQNoFlags () { 4 }
-            })
-        }
-
-        Device (RTC)
-        {
-            Name (_HID, EisaId ("PNP0B00"))
-            Name (_CRS, ResourceTemplate ()
-            {
-                IO (Decode16, 0x70, 0x70, 1, 2)
-                IRQNoFlags () { 8 }
             })
         }
     }

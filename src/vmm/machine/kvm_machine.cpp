@@ -68,14 +68,12 @@ constexpr boot::AcpiPlatform kAcpiPlatform{
     .reset_port = dev::AcpiPm::kFadtResetPort,
     .reset_value = dev::AcpiPm::kResetValue,
     .sci_irq = kSciLine,
-    .rtc_century_index = 0x32,
 };
 // The DSDT is compiled: what it says of the hardware is held against the hardware here.
 static_assert(boot::kDsdtPmPorts == dev::AcpiPm::kBase &&
               boot::kDsdtPmPortCount == dev::AcpiPm::kPorts &&
               boot::kDsdtSleepTypeS5 == dev::AcpiPm::kSleepTypeS5);
 static_assert(boot::kDsdtSerialPort == kCom1 && boot::kDsdtSerialIrq == kSerialLine);
-static_assert(boot::kDsdtRtcPort == dev::RtcCmos::kIndexPort && boot::kDsdtRtcIrq == kRtcLine);
 static_assert(boot::kDsdtPciPortsStart == pci::kPortWindowStart &&
               boot::kDsdtPciMemoryStart == pci::kMemoryWindowStart &&
               boot::kDsdtPciMemoryEnd == pci::kMemoryWindowEnd);

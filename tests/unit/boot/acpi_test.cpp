@@ -19,8 +19,7 @@ constexpr AcpiPlatform kPlatform{.pm1_event_port = 0x600,
                                  .pm_timer_port = 0x608,
                                  .reset_port = 0x60c,
                                  .reset_value = 1,
-                                 .sci_irq = 9,
-                                 .rtc_century_index = 0x32};
+                                 .sci_irq = 9};
 
 // Tables in memory, read at the offsets that ACPI 6.3 gives.
 class Tables {
@@ -150,7 +149,7 @@ TEST_CASE("The FADT names the fixed hardware, in its old fields and in its new o
     CHECK(read_register(tables, fadt + 208) == Register{1, 32, 0, 3, 0x608});
     CHECK(read_register(tables, fadt + 116) == Register{1, 8, 0, 1, 0x60c});
     CHECK(tables.read<std::uint8_t>(fadt + 128) == 1);
-    CHECK(tables.read<std::uint8_t>(fadt + 108) == 0x32);
+    CHECK(tables.read<std::uint8_t>(fadt + 108) == 0);  // No century in a CMOS.
     CHECK(tables.read<std::uint64_t>(fadt + 80) == 0);  // No general purpose events.
     CHECK(tables.read<std::uint16_t>(fadt + 92) == 0);
 }
@@ -172,7 +171,7 @@ TEST_CASE("The FADT's flags offer a fixed power button and deny what is not ther
     CHECK((boot & 0x04) != 0);  // No VGA.
     CHECK((boot & 0x08) == 0);  // MSI is supported.
     CHECK((boot & 0x10) != 0);  // No ASPM.
-    CHECK((boot & 0x20) == 0);  // The CMOS RTC is there.
+    CHECK((boot & 0x20) != 0);  // No CMOS RTC.
 }
 
 TEST_CASE("The MADT has the 8259 and one local APIC, and nothing else") {
@@ -210,8 +209,7 @@ TEST_CASE("The DSDT's numbers are those that acpi.h and the memory map give") {
     CHECK(tables.dsdt_has_ports(kDsdtPmPorts, kDsdtPmPortCount));
     CHECK(tables.dsdt_has_ports(kDsdtSerialPort, 8));
     CHECK(tables.dsdt_has_irq(kDsdtSerialIrq));
-    CHECK(tables.dsdt_has_ports(kDsdtRtcPort, 2));
-    CHECK(tables.dsdt_has_irq(kDsdtRtcIrq));
+    CHECK_FALSE(tables.dsdt_has_ports(0x70, 2));  // Nor is it in the DSDT.
     CHECK(tables.dsdt_has_ports(0xcf8, 8));
     // 6.4.3.4 "32-Bit Fixed Memory Range Descriptor" of ECAM.
     const std::uint64_t ecam = kEcamBase.value() >> 24;
