@@ -84,6 +84,8 @@ for line in s.makefile("r"):
             vm.host = "h2"
             vm.start("--restore", state)
             self.addCleanup(vm.kill)
+            # Its consoles listen before the memory has been read.
+            wait_until("the state is restored", lambda: "restored from" in vm.log(), LIMIT_S)
             restored = re.search(r"restored from .* at (exit \d+, digest [0-9a-f]{16})", vm.log())
             self.assertTrue(restored, vm.log())
             self.assertEqual(restored[1], saved[1])

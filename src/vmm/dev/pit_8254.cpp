@@ -1,5 +1,6 @@
 #include "vmm/dev/pit_8254.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "vmm/dev/bits.h"
@@ -203,17 +204,30 @@ Result<Pit8254> Pit8254::from_state(const State& state) {
     return Pit8254(state);
 }
 
-void Pit8254::note_rises(std::uint64_t tick) {
+bool Pit8254::advance(GuestTime now) {
+    if (std::exchange(state_.rise_due, false)) return true;
     Channel& channel = state_.channels[0];
-    const std::uint64_t risen = rises(channel, tick);
-    if (risen <= channel.rises_seen) return;
-    channel.rises_seen = risen;
-    state_.rise_due = true;
+    const std::uint64_t risen = rises(channel, ticks_at(now, kHz));
+    if (risen <= channel.rises_seen) return false;
+    if (risen - channel.rises_seen > kMostOwed) channel.rises_seen = risen - kMostOwed;
+    ++channel.rises_seen;
+    return true;
 }
 
-bool Pit8254::advance(GuestTime now) {
-    note_rises(ticks_at(now, kHz));
-    return std::exchange(state_.rise_due, false);
+bool Pit8254::is_fresh_tick(GuestTime now) const {
+    const Channel& channel = state_.channels[0];
+    return repeats(channel) && channel.loaded && channel.since_tick == ticks_at(now, kHz);
+}
+
+void Pit8254::start_earlier(GuestTime then) {
+    Channel& channel = state_.channels[0];
+    channel.since_tick = std::min(channel.since_tick, ticks_at(then, kHz));
+}
+
+void Pit8254::forget_rises(GuestTime now) {
+    Channel& channel = state_.channels[0];
+    channel.rises_seen = std::max(channel.rises_seen, rises(channel, ticks_at(now, kHz)));
+    state_.rise_due = false;
 }
 
 std::optional<GuestTime> Pit8254::next_deadline() const {
@@ -240,7 +254,7 @@ std::uint8_t Pit8254::read(std::uint16_t port, GuestTime now) {
 
 void Pit8254::write(std::uint16_t port, std::uint8_t value, GuestTime now) {
     const std::uint64_t tick = ticks_at(now, kHz);
-    note_rises(tick);
+    const Channel before = state_.channels[0];
     if (port >= 0x40 && port < kControlPort) {
         write_counter(state_.channels.at(port - 0x40U), value, tick);
     } else if (port == kControlPort) {
@@ -248,6 +262,10 @@ void Pit8254::write(std::uint16_t port, std::uint8_t value, GuestTime now) {
     } else if (port == kSpeakerPort) {
         write_speaker_port(value, tick);
     }
+    const Channel& after = state_.channels[0];
+    const bool counts_anew = after.rises_seen != before.rises_seen ||
+                             after.since_tick != before.since_tick || after.mode != before.mode;
+    if (counts_anew && rises(before, tick) > before.rises_seen) state_.rise_due = true;
 }
 
 void Pit8254::write_control(std::uint8_t value, std::uint64_t tick) {

@@ -17,8 +17,9 @@ namespace ftvmm::dev {
 //                  bit 5 OUT of channel 2
 //
 // It ticks at 1193182 Hz, counted from guest time zero; a count starts with the tick at which it is
-// written. Channel 0's OUT is line 0 of the 8259: advance() tells that it has risen, and however
-// often it rose since the last call is one. Channels 0 and 1 always have their gate high.
+// written. Channel 0's OUT is line 0 of the 8259: advance() tells that it has risen, each rise by
+// itself, so that whoever counts its ticks can be given those that came while it could take none.
+// Channels 0 and 1 always have their gate high.
 //
 // Left out: a count written to a running channel takes effect at once, not with the next period
 // (modes 2 and 3) or trigger (1 and 5); the speaker.
@@ -27,6 +28,9 @@ namespace ftvmm::dev {
 class Pit8254 {
   public:
     static constexpr std::uint64_t kHz = 1'193'182;
+    // Rises that may wait to be told: seconds of any tick in use. Who lacks more was stopped, and
+    // has other ways to find out.
+    static constexpr std::uint64_t kMostOwed = 1000;
 
     enum class Access : std::uint8_t { kLow = 1, kHigh = 2, kBoth = 3 };
 
@@ -43,7 +47,7 @@ class Pit8254 {
         bool gate = true;
         std::uint64_t since_tick = 0;  // Counting goes on since this tick, if the gate lets it;
         std::uint64_t counted = 0;     // what was counted before.
-        std::uint64_t rises_seen = 0;  // Channel 0: rises of OUT that advance() has dealt with.
+        std::uint64_t rises_seen = 0;  // Channel 0: rises of OUT that advance() has told.
         std::optional<std::uint16_t> latched_count = std::nullopt;
         std::optional<std::uint8_t> latched_status = std::nullopt;
 
@@ -67,14 +71,21 @@ class Pit8254 {
     std::uint8_t read(std::uint16_t port, GuestTime now);
     void write(std::uint16_t port, std::uint8_t value, GuestTime now);
 
-    // True if OUT of channel 0 has risen since the last call: one edge for line 0.
+    // True if OUT of channel 0 has risen once more than was told: one edge for line 0. A rise that
+    // happened before a new count or mode is told once, however many they were.
     bool advance(GuestTime now);
-    // When advance() next returns true, if nothing is written before.
+    // Channel 0 counts as if it had been started at `then`, not later than it was. Only right after
+    // its count was written.
+    void start_earlier(GuestTime then);
+    // Whether channel 0 ticks, and by now has ticked nobody's yet.
+    [[nodiscard]] bool is_fresh_tick(GuestTime now) const;
+    // What was not told by now never is.
+    void forget_rises(GuestTime now);
+    // When advance() next returns true, if nothing is written before; it may be past.
     [[nodiscard]] std::optional<GuestTime> next_deadline() const;
 
   private:
     explicit Pit8254(const State& state) : state_(state) {}
-    void note_rises(std::uint64_t tick);
     void write_control(std::uint8_t value, std::uint64_t tick);
     void write_speaker_port(std::uint8_t value, std::uint64_t tick);
 

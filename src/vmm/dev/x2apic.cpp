@@ -63,6 +63,10 @@ void clear(X2Apic::Vectors& vectors, std::uint8_t vector) {
     vectors.at(vector / 32) &= ~(1U << (vector % 32));
 }
 
+bool has(const X2Apic::Vectors& vectors, std::uint8_t vector) {
+    return (vectors.at(vector / 32) >> (vector % 32) & 1U) != 0;
+}
+
 std::optional<std::uint8_t> highest(const X2Apic::Vectors& vectors) {
     for (unsigned word = 8; word-- > 0;) {
         const std::uint32_t bits = vectors.at(word);
@@ -162,14 +166,33 @@ bool X2Apic::advance(GuestTime now) {
     if (!state_.timer_runs) return false;
     const std::int64_t elapsed = ns_of(now) - state_.period_start_ns;
     if (elapsed < period_ns()) return false;
-    if (periodic()) {
-        // By whole periods, so that a late look delays no later one.
-        state_.period_start_ns += elapsed - elapsed % period_ns();
-    } else {
-        state_.timer_runs = false;
-    }
+    if (periodic()) return advance_periodic(elapsed);
+    state_.timer_runs = false;
     const std::uint32_t entry = state_.lvt[kTimer];
     return (entry & kMasked) == 0 && accept(byte_of(entry));
+}
+
+// By whole periods, so that a late look delays no later one.
+bool X2Apic::advance_periodic(std::int64_t elapsed) {
+    if (holds_tick()) return false;
+    const std::int64_t owed = elapsed / period_ns();
+    const std::uint32_t entry = state_.lvt[kTimer];
+    const bool told = (entry & kMasked) == 0 && accept(byte_of(entry));
+    // What nobody can be told is not kept.
+    const std::int64_t gone = told ? std::max<std::int64_t>(1, owed - kMostOwed) : owed;
+    state_.period_start_ns += gone * period_ns();
+    return told;
+}
+
+bool X2Apic::holds_tick() const {
+    const std::uint8_t vector = byte_of(state_.lvt[kTimer]);
+    return periodic() && (has(state_.irr, vector) || has(state_.isr, vector));
+}
+
+void X2Apic::forget_periods(GuestTime now) {
+    const std::int64_t elapsed = ns_of(now) - state_.period_start_ns;
+    if (!state_.timer_runs || !periodic() || elapsed < period_ns()) return;
+    state_.period_start_ns += elapsed - elapsed % period_ns();
 }
 
 std::optional<GuestTime> X2Apic::next_deadline() const {
@@ -316,7 +339,10 @@ bool X2Apic::write_lvt(Lvt entry, std::uint32_t value, GuestTime now) {
     const std::uint32_t writable = kLvtBits.at(entry);
     if ((value & ~(writable | kLvtReadOnly.at(entry))) != 0) return false;
     // What has expired by now did so under the old entry.
-    if (entry == kTimer) advance(now);
+    if (entry == kTimer) {
+        advance(now);
+        forget_periods(now);
+    }
     state_.lvt.at(entry) = (value & writable) | (enabled() ? 0 : kMasked);
     return true;
 }
@@ -331,6 +357,7 @@ void X2Apic::write_initial_count(std::uint32_t value, GuestTime now) {
 bool X2Apic::write_divide(std::uint32_t value, GuestTime now) {
     if ((value & ~std::uint32_t{kDivideBits}) != 0) return false;
     advance(now);
+    forget_periods(now);
     const std::int64_t counted = state_.timer_runs ? state_.initial_count - current_count(now) : 0;
     state_.divide = byte_of(value);
     if (!state_.timer_runs) return true;

@@ -14,9 +14,10 @@ namespace ftvmm::dev {
 // the MSRs 0x802 (ID, 0) to 0x83f (SELF IPI). Starts as firmware leaves it: enabled, LINT0 passing
 // the 8259's requests through (ExtINT), LINT1 an NMI.
 //
-// The timer's clock is 1 GHz before the divider: one count per nanosecond at divide by 1. Expiries
-// that nobody looked at are one interrupt. A short period makes next_deadline() near, never past
-// more than one interrupt: how often to look is the machine's choice.
+// The timer's clock is 1 GHz before the divider: one count per nanosecond at divide by 1. The
+// expiries of a periodic timer are told one by one, each when the one before has been served, so
+// that a guest that counts its ticks gets those, too, that came while it could take none. How often
+// to look is the machine's choice.
 //
 // An interrupt's way: accept() -> IRR -- acknowledge() --> ISR -- EOI --> gone. pending() is the
 // highest of IRR above the processor priority. Software-disabled (SVR bit 8), it accepts nothing,
@@ -36,6 +37,9 @@ class X2Apic {
     static constexpr std::uint32_t kFirstMsr = 0x800;
     static constexpr std::uint32_t kLastMsr = 0x8ff;
     static constexpr std::uint64_t kTimerHz = 1'000'000'000;
+    // Periods that may wait to be told: seconds of any tick in use. Who lacks more was stopped, and
+    // has other ways to find out.
+    static constexpr std::int64_t kMostOwed = 1000;
 
     // The LVT entries, in the order of their MSRs from 0x832.
     enum Lvt : std::uint8_t { kTimer, kThermal, kPerformance, kLint0, kLint1, kError };
@@ -52,10 +56,12 @@ class X2Apic {
         std::uint64_t icr = 0;
         std::array<std::uint32_t, 6> lvt{0x10000, 0x10000, 0x10000, 0x700, 0x400, 0x10000};
         std::uint32_t initial_count = 0;
-        std::uint8_t divide = 0;           // As written: 0 divides by 2.
-        bool timer_runs = false;           // False too once a one-shot has expired.
-        std::int64_t period_start_ns = 0;  // Guest time at which the current count was the initial.
-        bool nmi = false;                  // An NMI waits for take_nmi().
+        std::uint8_t divide = 0;  // As written: 0 divides by 2.
+        bool timer_runs = false;  // False too once a one-shot has expired.
+        // Guest time at which the count was the initial; of a periodic timer, the start of the
+        // first period whose end has not been told.
+        std::int64_t period_start_ns = 0;
+        bool nmi = false;  // An NMI waits for take_nmi().
 
         bool operator==(const State&) const = default;
     };
@@ -75,8 +81,10 @@ class X2Apic {
 
     // Lets the timer expire up to `now`; true if that requested its interrupt.
     bool advance(GuestTime now);
-    // When advance() next has something to do: nothing while the timer is stopped or masked.
+    // When the timer expires, which may be past: nothing while it is stopped or masked.
     [[nodiscard]] std::optional<GuestTime> next_deadline() const;
+    // Whether advance() has to wait for the guest to serve the last tick.
+    [[nodiscard]] bool holds_tick() const;
 
     // A message (MSI) or IPI with an edge-triggered `vector`; false where it was not accepted.
     bool accept(std::uint8_t vector);
@@ -99,6 +107,8 @@ class X2Apic {
     [[nodiscard]] std::uint8_t processor_priority() const;
     [[nodiscard]] bool enabled() const;
     [[nodiscard]] bool periodic() const;
+    [[nodiscard]] bool advance_periodic(std::int64_t elapsed);
+    void forget_periods(GuestTime now);
     [[nodiscard]] std::int64_t divisor() const;
     [[nodiscard]] std::int64_t period_ns() const;
     [[nodiscard]] std::uint32_t current_count(GuestTime now) const;

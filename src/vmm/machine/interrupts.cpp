@@ -96,6 +96,12 @@ void Interrupts::advance(virtio::Dma& dma, GuestTime now) {
     (void)apic_.advance(now);
 }
 
+std::optional<GuestTime> Interrupts::next_deadline() const {
+    // With the flag out it may have ended already.
+    if (apic_.holds_tick() && !flag_set_) return std::nullopt;
+    return apic_.next_deadline();
+}
+
 bool Interrupts::is_pending() const {
     return (apic_.accepts_extint() && pic_.pending().has_value()) || apic_.pending().has_value();
 }

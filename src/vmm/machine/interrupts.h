@@ -53,7 +53,8 @@ class Interrupts {
     void deliver(virtio::Dma& dma, const pci::MsiMessage& message);
     // Lets the APIC's timer expire.
     void advance(virtio::Dma& dma, GuestTime now);
-    [[nodiscard]] std::optional<GuestTime> next_deadline() const { return apic_.next_deadline(); }
+    // Nothing while the guest has yet to end, by an exit, the tick before.
+    [[nodiscard]] std::optional<GuestTime> next_deadline() const;
 
     // Whether the CPU has an interrupt to take, and taking it: its vector.
     [[nodiscard]] bool is_pending() const;
@@ -68,6 +69,7 @@ class Interrupts {
     [[nodiscard]] static bool msr_needs_time(std::uint32_t msr);
 
     [[nodiscard]] dev::Pic8259& pic() { return pic_; }
+    [[nodiscard]] const dev::Pic8259& pic() const { return pic_; }
 
   private:
     Interrupts(dev::Pic8259 pic, dev::X2Apic apic) : pic_(pic), apic_(apic) {}

@@ -44,8 +44,12 @@ Result<void> check_times(const Platform::State& state) {
     const bool is_past =
         state.interrupts.apic.period_start_ns <= state.now_ns &&
         state.rtc.advanced_ns <= state.now_ns &&
-        std::ranges::all_of(state.pit.channels, [&](const dev::Pit8254::Channel& channel) {
-            return channel.since_tick <= tick;
+        state.pv_clock.read_at_ns.value_or(0) <= state.now_ns &&
+        std::ranges::all_of(
+            state.pit.channels,
+            [&](const dev::Pit8254::Channel& channel) { return channel.since_tick <= tick; }) &&
+        std::ranges::all_of(state.virtio.transmit_holds, [&](const TransmitHold::State& hold) {
+            return hold.since_ns <= state.now_ns;
         });
     if (!is_past) return fail("a timer was started after the state was saved");
     return {};
@@ -94,7 +98,7 @@ Result<void> Platform::restore(const VirtioConfig& config, const State& state) {
     FTVMM_ASSIGN(const auto rtc, dev::RtcCmos::from_state(state.rtc));
     FTVMM_ASSIGN(const auto serial, dev::Serial16550::from_state(state.serial));
     FTVMM_ASSIGN(const auto acpi, dev::AcpiPm::from_state(state.acpi));
-    FTVMM_TRY(virtio_.restore(config, state.virtio));
+    FTVMM_TRY(virtio_.restore(config, state.virtio, dev::at_ns(state.now_ns)));
     interrupts_ = interrupts;
     pv_clock_ = pv_clock;
     pit_ = pit;
@@ -159,8 +163,13 @@ bool Platform::write_device_port(std::uint16_t port, std::uint8_t size, std::uin
         write_serial(port, low);
     } else if (is_pic(port)) {
         interrupts_.pic().write(port, low);
+        deliver_pit_tick();
     } else if (is_pit(port)) {
         pit_.write(port, low, now_);
+        if (pit_.is_fresh_tick(now_)) {
+            const auto start = pv_clock_.take_start_of_ticks(now_);
+            if (start) pit_.start_earlier(*start);
+        }
         advance(now_);  // A count may end where it begins.
     } else if (is_rtc(port)) {
         rtc_.write(port, low, now_);
@@ -264,9 +273,18 @@ bool Platform::wants_console_bytes(replay::ConsolePort port) const {
 void Platform::advance(GuestTime now) {
     now_ = now;
     interrupts_.advance(dma_, now);
-    if (pit_.advance(now)) interrupts_.pulse(kPitLine);
+    deliver_pit_tick();
     rtc_.advance(now);
+    virtio_.advance(dma_, now);
     pv_clock_.show(dma_, now);
+}
+
+// A guest that counts its time by ticks gets every one of them: the next when it has served the one
+// before. On a PC, an edge that comes earlier is lost.
+void Platform::deliver_pit_tick() {
+    const bool is_busy = interrupts_.pic().is_busy(kPitLine);
+    if (!is_busy && pit_.advance(now_)) interrupts_.pulse(kPitLine);
+    if (interrupts_.pic().is_masked(kPitLine)) pit_.forget_rises(now_);
 }
 
 void Platform::settle_lines() {
@@ -282,8 +300,9 @@ void Platform::deliver_messages() {
 
 std::optional<GuestTime> Platform::next_deadline() const {
     std::optional<GuestTime> next;
+    const auto pit_due = interrupts_.pic().is_busy(kPitLine) ? std::nullopt : pit_.next_deadline();
     for (const auto due :
-         {interrupts_.next_deadline(), pit_.next_deadline(), rtc_.next_deadline()}) {
+         {interrupts_.next_deadline(), pit_due, rtc_.next_deadline(), virtio_.next_deadline()}) {
         if (due && (!next || *due < *next)) next = due;
     }
     return next;

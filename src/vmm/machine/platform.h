@@ -112,6 +112,7 @@ class Platform {
     void receive_serial_bytes(std::span<const std::byte> bytes);
     void deliver_waiting_serial_bytes();
     void advance(GuestTime now);
+    void deliver_pit_tick();
     void settle_lines();
     void deliver_messages();
 

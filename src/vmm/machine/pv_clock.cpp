@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <span>
+#include <utility>
 
 #include "vmm/dev/ticks.h"
 #include "vmm/pci/little_endian.h"
@@ -35,6 +36,9 @@ Gpa address_of(std::uint64_t msr) {
 
 Result<PvClock> PvClock::from_state(const State& state, const virtio::Dma& dma) {
     if ((state.version & 1U) != 0) return fail("the paravirtual clock is in the middle of a write");
+    if (state.read_at_ns && (*state.read_at_ns < 0 || *state.read_at_ns > dev::kMaxGuestNs)) {
+        return fail("the paravirtual clock was read outside of time");
+    }
     const PvClock clock(state);
     if (clock.is_on() && !dma.contains(address_of(state.system_time_msr), kPageBytes)) {
         return fail("the paravirtual clock's page is not in the guest's memory");
@@ -54,6 +58,7 @@ bool PvClock::write_msr(virtio::Dma& dma, std::uint32_t msr, std::uint64_t value
     if (msr == kWallClockMsr) {
         if (!dma.contains(Gpa(value), kWallClockBytes)) return false;
         state_.wall_clock_msr = value;
+        state_.read_at_ns = dev::ns_of(now);
         show_wall_clock(dma);
         return true;
     }
@@ -62,6 +67,13 @@ bool PvClock::write_msr(virtio::Dma& dma, std::uint32_t msr, std::uint64_t value
     state_.system_time_msr = value;
     show(dma, now);
     return true;
+}
+
+std::optional<GuestTime> PvClock::take_start_of_ticks(GuestTime now) {
+    const auto read_at = std::exchange(state_.read_at_ns, std::nullopt);
+    constexpr std::int64_t kLongest = dev::kNsPerSecond;
+    if (!read_at || dev::ns_of(now) - *read_at > kLongest) return std::nullopt;
+    return dev::at_ns(*read_at);
 }
 
 bool PvClock::is_on() const {

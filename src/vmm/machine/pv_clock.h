@@ -30,6 +30,8 @@ class PvClock {
         std::uint64_t system_time_msr = 0;
         std::uint32_t version = 0;  // Of the page; even between two writes.
         std::int64_t wall_ns = 0;   // The time of day at guest time zero, since 1970.
+        // When the guest last read the time of day, as long as its own clock has not gone on since.
+        std::optional<std::int64_t> read_at_ns;
 
         bool operator==(const State&) const = default;
     };
@@ -45,6 +47,12 @@ class PvClock {
     // False means #GP: the address is no RAM, or reserved bits are set.
     [[nodiscard]] bool write_msr(virtio::Dma& dma, std::uint32_t msr, std::uint64_t value,
                                  GuestTime now);
+
+    // A guest that counts its time by ticks (Linux until it has chosen a clock) loses what passes
+    // between its reading of the time of day and its first tick: 60 ms of an emulated boot. Its
+    // first tick starts at `now`: when it ought to have started, if that is not too long ago to be
+    // the same boot.
+    [[nodiscard]] std::optional<GuestTime> take_start_of_ticks(GuestTime now);
 
     // Whether the guest looks at the page.
     [[nodiscard]] bool is_on() const;

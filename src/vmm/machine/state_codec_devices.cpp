@@ -120,6 +120,7 @@ pb::PvClock encode(const PvClock::State& state) {
     to.set_system_time_msr(state.system_time_msr);
     to.set_version(state.version);
     to.set_wall_ns(state.wall_ns);
+    if (state.read_at_ns) to.set_read_at_ns(*state.read_at_ns);
     return to;
 }
 
@@ -127,7 +128,8 @@ PvClock::State decode(const pb::PvClock& from) {
     return {.wall_clock_msr = from.wall_clock_msr(),
             .system_time_msr = from.system_time_msr(),
             .version = from.version(),
-            .wall_ns = from.wall_ns()};
+            .wall_ns = from.wall_ns(),
+            .read_at_ns = from.has_read_at_ns() ? std::optional(from.read_at_ns()) : std::nullopt};
 }
 
 pb::Pit8254 encode(const dev::Pit8254::State& state) {

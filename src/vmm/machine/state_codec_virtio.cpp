@@ -198,6 +198,12 @@ pb::VirtioDevices encode(Encoder& out, const VirtioDevices::State& state) {
         *to.add_disks() = encode(out, disk);
     for (const auto& nic : state.nics)
         *to.add_nics() = encode(nic);
+    for (const auto& hold : state.transmit_holds) {
+        auto& each = *to.add_transmit_holds();
+        each.set_frames(hold.frames);
+        each.set_bytes(hold.bytes);
+        each.set_since_ns(hold.since_ns);
+    }
     *to.mutable_rng() = encode(state.rng);
     *to.mutable_console() = encode(state.console);
     for (const auto& frames : state.waiting_packets) {
@@ -219,6 +225,8 @@ VirtioDevices::State decode(Decoder& in, const pb::VirtioDevices& from) {
         state.disks.push_back(decode(in, disk));
     for (const auto& nic : from.nics())
         state.nics.push_back(decode(in, nic));
+    for (const auto& hold : from.transmit_holds())
+        state.transmit_holds.push_back({hold.frames(), hold.bytes(), hold.since_ns()});
     state.rng = decode(in, from.rng());
     state.console = decode(in, from.console());
     for (const auto& frames : from.waiting_packets()) {

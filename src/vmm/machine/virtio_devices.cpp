@@ -46,6 +46,7 @@ constexpr std::uint8_t kMaxConfigAccess = 4;
 // What of a state no device of its own looks at.
 Result<void> check_shape(const VirtioConfig& config, const VirtioDevices::State& state) {
     if (state.disks.size() != config.disks.size() || state.nics.size() != config.nics.size() ||
+        state.transmit_holds.size() != config.nics.size() ||
         state.waiting_packets.size() != config.nics.size()) {
         return fail("the state has other disks or network cards than the machine");
     }
@@ -94,6 +95,7 @@ VirtioDevices::State VirtioDevices::state() const {
         state.disks.push_back(disk.state());
     for (const auto& nic : nics_) {
         state.nics.push_back(nic.device.state());
+        state.transmit_holds.push_back(nic.hold.state());
         state.waiting_packets.push_back(nic.waiting);
     }
     state.rng = rng_.state();
@@ -102,7 +104,7 @@ VirtioDevices::State VirtioDevices::state() const {
     return state;
 }
 
-Result<void> VirtioDevices::restore(const VirtioConfig& config, const State& state) {
+Result<void> VirtioDevices::restore(const VirtioConfig& config, const State& state, GuestTime now) {
     FTVMM_TRY(check_shape(config, state));
     FTVMM_ASSIGN(const pci::Bus bus, pci::Bus::from_state(state.bus));
     FTVMM_ASSIGN(virtio::Rng rng, virtio::Rng::from_state(state.rng));
@@ -115,7 +117,8 @@ Result<void> VirtioDevices::restore(const VirtioConfig& config, const State& sta
     std::deque<Nic> nics;
     for (std::size_t i = 0; i < config.nics.size(); ++i) {
         FTVMM_ASSIGN(auto nic, virtio::Net::from_state(config.nics[i], state.nics[i]));
-        nics.emplace_back(std::move(nic), state.waiting_packets[i]);
+        FTVMM_ASSIGN(const auto hold, TransmitHold::from_state(state.transmit_holds[i]));
+        nics.emplace_back(std::move(nic), hold, state.waiting_packets[i]);
     }
     // Nothing is taken over before all of it is known to be good.
     disks_ = std::move(disks);
@@ -123,6 +126,7 @@ Result<void> VirtioDevices::restore(const VirtioConfig& config, const State& sta
     rng_ = std::move(rng);
     console_ = std::move(console);
     waiting_console_bytes_ = state.waiting_console_bytes;
+    now_ = now;
     bus_ = bus;
     attach();
     messages_.clear();
@@ -140,6 +144,21 @@ void VirtioDevices::ask_again() {
         ask_entropy(in_flight.request);
     for (std::uint32_t nic = 0; nic < nics_.size(); ++nic)
         report_offload(nic);
+}
+
+void VirtioDevices::advance(virtio::Dma& dma, GuestTime now) {
+    now_ = now;
+    for (Nic& nic : nics_)
+        tell_sent(dma, nic);
+}
+
+std::optional<GuestTime> VirtioDevices::next_deadline() const {
+    std::optional<GuestTime> next;
+    for (const Nic& nic : nics_) {
+        const auto due = nic.hold.deadline();
+        if (due && (!next || *due < *next)) next = due;
+    }
+    return next;
 }
 
 std::optional<std::uint32_t> VirtioDevices::read_port(std::uint16_t port, std::uint8_t size) {
@@ -227,12 +246,21 @@ void VirtioDevices::ring_console(virtio::Dma& dma, std::uint16_t queue) {
 }
 
 void VirtioDevices::ring_nic(virtio::Dma& dma, std::uint32_t nic, std::uint16_t queue) {
-    auto work = nics_.at(nic).device.notify(dma, queue);
+    Nic& card = nics_.at(nic);
+    auto work = card.device.notify(dma, queue);
     for (auto& frame : work.frames) {
+        card.hold.add(frame.size(), now_);
         outputs_.emplace_back(replay::output::Packet{nic, std::move(frame)});
     }
+    for (std::size_t i = 0; i < work.dropped; ++i)
+        card.hold.add(virtio::kNetHeaderBytes, now_);
     add_messages(work.interrupts);
-    if (work.has_room) deliver_waiting_packets(dma, nics_.at(nic));
+    tell_sent(dma, card);
+    if (work.has_room) deliver_waiting_packets(dma, card);
+}
+
+void VirtioDevices::tell_sent(virtio::Dma& dma, Nic& nic) {
+    if (nic.hold.take_due(now_)) add_messages(nic.device.tell_sent(dma));
 }
 
 void VirtioDevices::complete_disk(virtio::Dma& dma,

@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "replay/input.h"
 #include "replay/output.h"
+#include "vmm/machine/transmit_hold.h"
 #include "vmm/pci/bus.h"
 #include "vmm/virtio/blk.h"
 #include "vmm/virtio/console.h"
@@ -52,6 +53,7 @@ class VirtioDevices {
         std::vector<virtio::Net::State> nics;
         virtio::Rng::State rng;
         virtio::Console::State console;
+        std::vector<TransmitHold::State> transmit_holds;             // By card.
         std::vector<std::vector<virtio::NetFrame>> waiting_packets;  // By card, oldest first.
         std::vector<std::byte> waiting_console_bytes;
 
@@ -66,12 +68,18 @@ class VirtioDevices {
     VirtioDevices& operator=(VirtioDevices&&) = delete;
     ~VirtioDevices() = default;
 
-    // Takes over `state`, whose machine had this `config`; on an error nothing has changed. Whoever
-    // was asked for something is gone: what is in flight is asked for again, and what each driver
-    // takes on itself is reported again, as outputs.
-    [[nodiscard]] Result<void> restore(const VirtioConfig& config, const State& state);
+    // Takes over `state`, whose machine had this `config`, at `now`; on an error nothing has
+    // changed. Whoever was asked for something is gone: what is in flight is asked for again, and
+    // what each driver takes on itself is reported again, as outputs.
+    [[nodiscard]] Result<void> restore(const VirtioConfig& config, const State& state,
+                                       GuestTime now);
     // Messages and outputs that were not taken are no part of it: take them first.
     [[nodiscard]] State state() const;
+
+    // Guest time is now `now`.
+    void advance(virtio::Dma& dma, GuestTime now);
+    // When advance() next has something to do.
+    [[nodiscard]] std::optional<GuestTime> next_deadline() const;
 
     // The guest's accesses of `size` bytes; empty or false where nothing answers.
     [[nodiscard]] std::optional<std::uint32_t> read_port(std::uint16_t port, std::uint8_t size);
@@ -97,9 +105,10 @@ class VirtioDevices {
   private:
     struct Nic {
         explicit Nic(const virtio::NetConfig& config) : device(config) {}
-        Nic(virtio::Net from, std::vector<virtio::NetFrame> frames)
-            : device(std::move(from)), waiting(std::move(frames)) {}
+        Nic(virtio::Net from, const TransmitHold& held, std::vector<virtio::NetFrame> frames)
+            : device(std::move(from)), hold(held), waiting(std::move(frames)) {}
         virtio::Net device;
+        TransmitHold hold;
         std::vector<virtio::NetFrame> waiting;  // Oldest first.
         virtio::NetOffload reported;
     };
@@ -111,6 +120,7 @@ class VirtioDevices {
     void ring_nic(virtio::Dma& dma, std::uint32_t nic, std::uint16_t queue);
     void ring_rng(virtio::Dma& dma, std::uint16_t queue);
     void ring_console(virtio::Dma& dma, std::uint16_t queue);
+    void tell_sent(virtio::Dma& dma, Nic& nic);
     void deliver_waiting_packets(virtio::Dma& dma, Nic& nic);
     void deliver_waiting_console_bytes(virtio::Dma& dma);
     void report_change_of_offload(std::uint32_t nic);
@@ -126,6 +136,7 @@ class VirtioDevices {
     virtio::Console console_;
     std::vector<std::byte> waiting_console_bytes_;
     pci::Bus bus_;
+    GuestTime now_{};
     std::vector<pci::MsiMessage> messages_;
     std::vector<replay::Output> outputs_;
 };

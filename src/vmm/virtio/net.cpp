@@ -84,8 +84,14 @@ Net::Work Net::notify(Dma& dma, std::uint16_t index) {
         queue(kTransmit).push_used(dma, chain->head, 0);
     }
     queue(kTransmit).want_notification(dma);
-    finish(dma, kTransmit, work.interrupts);
+    if (queue(kTransmit).is_broken()) finish(dma, kTransmit, work.interrupts);
     return work;
+}
+
+Interrupts Net::tell_sent(const Dma& dma) {
+    Interrupts interrupts;
+    if (may_work(kTransmit)) finish(dma, kTransmit, interrupts);
+    return interrupts;
 }
 
 std::optional<NetFrame> Net::take(const Dma& dma, const Chain& chain) const {

@@ -60,7 +60,7 @@ class Net final : public Transport {
         std::vector<NetFrame> frames;  // To send, in the driver's order, at most kMaxQueueSize.
         std::size_t dropped = 0;
         bool has_room = false;  // The driver has made room: offer the frames that wait again.
-        Interrupts interrupts;
+        Interrupts interrupts;  // Where the driver broke its queue; else see tell_sent().
     };
     struct Received {
         std::size_t taken = 0;    // Frames, from the front; those that were dropped too.
@@ -80,6 +80,9 @@ class Net final : public Transport {
 
     // Takes all that the guest sends; call it when queue `index` was rung.
     [[nodiscard]] Work notify(Dma& dma, std::uint16_t index);
+    // Tells the driver what was sent since the last call, if it wants to know. When to do so is the
+    // machine's choice.
+    [[nodiscard]] Interrupts tell_sent(const Dma& dma);
     // Gives the guest as many of `frames` as it has room for, with one interrupt at most. A call
     // that takes none has asked the driver to ring when it has room, so to repeat a run every call
     // is repeated, with the same frames.

@@ -56,7 +56,7 @@ TEST_CASE("A low gate holds the count of mode 0") {
     CHECK((pit.read(0x61, tick(5600)) & 0x20) != 0);
 }
 
-TEST_CASE("The periodic tick stays on its grid for days, and missed ticks are one") {
+TEST_CASE("The periodic tick stays on its grid for days, and missed ticks are told one by one") {
     Pit8254 pit;
     CHECK_FALSE(pit.next_deadline());
     load(pit, 0x40, 0x34, 4772, tick(0));  // HZ=250.
@@ -65,11 +65,29 @@ TEST_CASE("The periodic tick stays on its grid for days, and missed ticks are on
     CHECK(pit.advance(tick(4772)));
     CHECK_FALSE(pit.advance(tick(4773)));
     CHECK(pit.next_deadline() == tick(2ULL * 4772));
-    CHECK(pit.advance(tick(10ULL * 4772 + 5)));
+    for (int missed = 0; missed < 9; ++missed)
+        CHECK(pit.advance(tick(10ULL * 4772 + 5)));
     CHECK_FALSE(pit.advance(tick(10ULL * 4772 + 6)));
     CHECK(pit.next_deadline() == tick(11ULL * 4772));
-    CHECK(pit.advance(tick(4772ULL * 250 * 3600 * 48)));
+    // What was missed in a stop of days is not all made up for.
+    const GuestTime later = tick(4772ULL * 250 * 3600 * 48);
+    for (std::uint64_t missed = 0; missed < Pit8254::kMostOwed; ++missed)
+        REQUIRE(pit.advance(later));
+    CHECK_FALSE(pit.advance(later));
     CHECK(pit.next_deadline() == tick(4772 * (250ULL * 3600 * 48 + 1)));
+    pit.forget_rises(later + std::chrono::seconds(1));
+    CHECK_FALSE(pit.advance(later + std::chrono::seconds(1)));
+}
+
+TEST_CASE("Ticks that wait are not lost by an access to another channel, and end with a new mode") {
+    Pit8254 pit;
+    load(pit, 0x40, 0x34, 1000, tick(0));
+    load(pit, 0x42, 0xb0, 5000, tick(3500));
+    pit.write(0x61, 0x01, tick(3500));
+    CHECK(pit.advance(tick(3500)));
+    pit.write(0x43, 0x30, tick(3600));
+    CHECK(pit.advance(tick(3600)));
+    CHECK_FALSE(pit.advance(tick(9000)));
 }
 
 TEST_CASE("Linux's one-shot in mode 4 rises once, one tick after its end") {

@@ -76,17 +76,41 @@ TEST_CASE("A one-shot expires once, at its nanosecond") {
     CHECK_FALSE(apic.next_deadline());
 }
 
-TEST_CASE("A periodic timer looked at late stays on its grid and asks once") {
+TEST_CASE("A periodic timer looked at late stays on its grid and tells each tick by itself") {
     X2Apic apic;
     must_write(apic, kLvtTimer, 0x200ec);
     must_write(apic, kDivide, 0xb);
     must_write(apic, kInitial, 1000);
     CHECK(apic.advance(kStart + nanoseconds(3700)));
     CHECK(apic.read(kCurrent, kStart + nanoseconds(3700)) == 300);
+    for (int tick = 0; tick < 3; ++tick) {
+        // Not before the last one has been served.
+        CHECK(apic.holds_tick());
+        CHECK_FALSE(apic.advance(kStart + nanoseconds(3700)));
+        CHECK(apic.acknowledge() == 0xec);
+        CHECK_FALSE(apic.advance(kStart + nanoseconds(3700)));
+        must_write(apic, kEoi, 0);
+        CHECK_FALSE(apic.holds_tick());
+        CHECK(apic.advance(kStart + nanoseconds(3700)) == (tick < 2));
+    }
     CHECK(apic.next_deadline() == kStart + nanoseconds(4000));
+    CHECK_FALSE(apic.pending());
+}
+
+TEST_CASE("A periodic timer's ticks do not wait for ever, nor for a timer that is set anew") {
+    X2Apic apic;
+    must_write(apic, kLvtTimer, 0x200ec);
+    must_write(apic, kDivide, 0xb);
+    must_write(apic, kInitial, 1000);
+    const auto late = kStart + std::chrono::microseconds(5000);
+    CHECK(apic.advance(late));
+    // The 5000th period ends now; those before the last 1000 are gone.
+    CHECK(apic.state().period_start_ns == kStart.time_since_epoch().count() + 4'000'000);
+    CHECK(apic.write(kLvtTimer, 0x200ec, late));
+    CHECK(apic.state().period_start_ns == kStart.time_since_epoch().count() + 5'000'000);
     CHECK(apic.acknowledge() == 0xec);
     must_write(apic, kEoi, 0);
-    CHECK_FALSE(apic.pending());
+    CHECK_FALSE(apic.advance(late));
 }
 
 TEST_CASE("A new divider takes the count over") {

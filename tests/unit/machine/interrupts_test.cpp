@@ -110,6 +110,27 @@ TEST_CASE("The timer's interrupt comes once its time is there, and not before") 
     CHECK(cpu.interrupts.acknowledge(cpu.dma) == 0xec);
 }
 
+TEST_CASE("A tick that came during another comes after it, also where no EOI tells") {
+    Cpu cpu;
+    REQUIRE(cpu.interrupts.write_msr(cpu.dma, 0x83e, 0xb, at_ns(0)));  // Divide by 1.
+    REQUIRE(cpu.interrupts.write_msr(cpu.dma, 0x832, 0x200ec, at_ns(0)));
+    REQUIRE(cpu.interrupts.write_msr(cpu.dma, 0x838, 1000, at_ns(0)));
+    cpu.interrupts.advance(cpu.dma, at_ns(1000));
+    REQUIRE(cpu.interrupts.acknowledge(cpu.dma) == 0xec);
+    // The guest may end it unseen, so the next tick has its time.
+    CHECK(cpu.flag());
+    CHECK(cpu.interrupts.next_deadline() == at_ns(2000));
+    cpu.interrupts.advance(cpu.dma, at_ns(2000));
+    // It had not: now its end is an exit, and nothing is to be looked at before.
+    CHECK_FALSE(cpu.interrupts.is_pending());
+    CHECK_FALSE(cpu.interrupts.next_deadline());
+    CHECK_FALSE(cpu.end_interrupt());
+    CHECK(cpu.interrupts.next_deadline() == at_ns(2000));
+    cpu.interrupts.advance(cpu.dma, at_ns(2100));
+    CHECK(cpu.interrupts.is_pending());
+    CHECK(cpu.interrupts.next_deadline() == std::nullopt);
+}
+
 TEST_CASE("A legacy line's interrupt goes through LINT0 and needs no EOI of the APIC") {
     Cpu cpu;
     auto& pic = cpu.interrupts.pic();

@@ -80,6 +80,64 @@ TEST_CASE("The PM timer shows the time that was given, and time never falls") {
     CHECK(machine.in(0x608, 4) == 3'579'545);
 }
 
+// Programs the interval timer and its controller as Linux does at HZ=250, and serves each tick.
+struct TickCounter : Machine {
+    int ticks = 0;
+
+    void start(GuestTime read_time_of_day, GuestTime start) {
+        for (const auto& [port, value] :
+             {std::pair{0x20, 0x11}, {0x21, 0x30}, {0x21, 0x04}, {0x21, 0x01}, {0x21, 0xfe}}) {
+            write(port, value);
+        }
+        platform.apply(replay::input::Time{read_time_of_day});
+        REQUIRE(platform.write_msr(PvClock::kWallClockMsr, 0x2000));
+        platform.apply(replay::input::Time{start});
+        serve();  // The tick that firmware left.
+        ticks = 0;
+        for (const auto& [port, value] :
+             {std::pair{0x43, 0x34}, {0x40, 4773 & 0xff}, {0x40, 4773 >> 8}}) {
+            write(port, value);
+        }
+    }
+    void write(int port, int value) {
+        platform.write_port(static_cast<std::uint16_t>(port), 1, static_cast<std::uint32_t>(value));
+    }
+    // The guest can take interrupts.
+    void serve() {
+        for (; platform.is_interrupt_pending(); ++ticks) {
+            CHECK(platform.acknowledge_interrupt() == 0x30);
+            write(0x20, 0x20);
+        }
+    }
+};
+
+TEST_CASE(
+    "A guest that counts ticks loses none, neither before the first nor with interrupts off") {
+    TickCounter machine;
+    machine.start(at_ns(100'000'000), at_ns(161'000'000));
+    machine.serve();
+    CHECK(machine.ticks == 15);
+    machine.platform.apply(replay::input::Time{at_ns(141'000'000 + 60'000'000)});
+    machine.serve();
+    CHECK(machine.ticks == 25);
+    // Nothing to look at while it has not served the last one.
+    machine.platform.apply(replay::input::Time{at_ns(205'000'000)});
+    CHECK_FALSE(machine.platform.next_deadline());
+    machine.serve();
+    CHECK(machine.platform.next_deadline());
+}
+
+TEST_CASE("A masked tick is one when it is unmasked, however long that was") {
+    TickCounter machine;
+    machine.start(at_ns(0), at_ns(1'000'000));
+    machine.write(0x21, 0xff);
+    machine.platform.apply(replay::input::Time{at_ns(500'000'000)});
+    machine.platform.apply(replay::input::Time{at_ns(900'000'000)});
+    machine.write(0x21, 0xfe);
+    machine.serve();
+    CHECK(machine.ticks == 1);
+}
+
 TEST_CASE("Typed bytes that the serial port has no room for wait, and none is lost") {
     Machine machine;
     const std::string text = "twenty-two bytes or so";

@@ -80,6 +80,20 @@ TEST_CASE("The time of day is that of guest time zero") {
     CHECK(pci::load_at<std::uint32_t>(bytes, 8) == 500'000'000);
 }
 
+TEST_CASE("Ticks start with the reading of the time of day, once, and if it was just now") {
+    Guest guest;
+    const auto read_at = [&](std::int64_t ns) {
+        REQUIRE(
+            guest.clock.write_msr(guest.dma, PvClock::kWallClockMsr, kWallAt.value(), at_ns(ns)));
+    };
+    CHECK_FALSE(guest.clock.take_start_of_ticks(at_ns(5)));
+    read_at(1000);
+    CHECK(guest.clock.take_start_of_ticks(at_ns(60'000'000)) == at_ns(1000));
+    CHECK_FALSE(guest.clock.take_start_of_ticks(at_ns(60'000'000)));
+    read_at(2000);
+    CHECK_FALSE(guest.clock.take_start_of_ticks(at_ns(1'000'002'001)));
+}
+
 TEST_CASE("A clock that is off writes nothing, and one outside of memory is refused") {
     Guest guest;
     CHECK_FALSE(guest.clock.write_msr(guest.dma, PvClock::kSystemTimeMsr, (1 << 20) | 1, at_ns(0)));

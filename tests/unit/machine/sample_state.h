@@ -45,6 +45,7 @@ inline MachineState sample_state() {
         disk.in_flight[1].writable = {{Gpa(0x1000), 512}, {Gpa(0x3000), 1}};
     }
     virtio.nics = {sample_transport(2)};
+    virtio.transmit_holds = {{.frames = 2, .bytes = 3000, .since_ns = 7}};
     virtio.rng.transport = sample_transport(1);
     virtio.rng.in_flight = {{{.id = 3, .length = 4}, 5, {{Gpa(0x4000), 4}}}};
     virtio.console = sample_transport(2);
