@@ -2,9 +2,11 @@
 // is taken of it lies where it says, and nowhere else.
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/check.h"
@@ -13,6 +15,7 @@
 #include "vmm/boot/kernel_image.h"
 #include "vmm/boot/layout.h"
 #include "vmm/boot/tsc_patch.h"
+#include "vmm/boot/vdso.h"
 
 namespace ftvmm::fuzz {
 namespace {
@@ -61,24 +64,50 @@ void check_loaded(const boot::KernelImage& kernel, const boot::LoadedKernel& loa
     }
 }
 
+// How many bytes of the patch in `after` stand at the start of what was `before`; 0 where that was
+// no RDTSC and no RDTSCP, or is something else now.
+std::size_t patch_length(std::span<const std::byte> before, std::span<const std::byte> after) {
+    const auto starts = [](std::span<const std::byte> bytes, std::string_view with) {
+        return bytes.size() >= with.size() &&
+               std::memcmp(bytes.data(), with.data(), with.size()) == 0;
+    };
+    if (starts(before, "\x0f\x31") && starts(after, "\x89\xc0")) return 2;
+    if (starts(before, "\x0f\x01\xf9") && starts(after, "\x89\xc0\x90")) return 3;
+    return 0;
+}
+
+// The kernel's own, and what of its data is a vDSO's.
+std::vector<boot::ElfSection> code_of(std::span<const std::byte> bytes, const boot::ElfFile& elf) {
+    std::vector<boot::ElfSection> code;
+    std::ranges::copy_if(elf.sections, std::back_inserter(code), &boot::ElfSection::executable);
+    for (const boot::Vdso& vdso : boot::find_vdsos(bytes, elf))
+        code.insert(code.end(), vdso.code.begin(), vdso.code.end());
+    return code;
+}
+
 void check_patch(boot::KernelImage& kernel) {
     const std::vector<std::byte> before(kernel.bytes().begin(), kernel.bytes().end());
     const auto patched = boot::patch_tsc(kernel.bytes(), kernel.elf);
     if (!patched || patched->sites() == 0) {
         FTVMM_CHECK(std::ranges::equal(kernel.bytes(), before),
                     "a kernel without sites or with doubts stays as it is");
+        return;
     }
-    if (!patched) return;
     (void)patched->summary();
-    const auto changed = [&](std::size_t at) { return kernel.bytes()[at] != before[at]; };
-    for (std::size_t at = 0; at < before.size(); ++at) {
-        if (!changed(at)) continue;
-        const bool is_code =
-            std::ranges::any_of(kernel.elf.sections, [at](const boot::ElfSection& section) {
-                return section.executable && at >= section.file_offset &&
-                       at - section.file_offset < section.bytes;
-            });
+    const std::span<const std::byte> after = kernel.bytes();
+    const auto code = code_of(before, kernel.elf);
+    for (std::size_t at = 0; at < before.size();) {
+        if (before[at] == after[at]) {
+            ++at;
+            continue;
+        }
+        const std::size_t length = patch_length(std::span(before).subspan(at), after.subspan(at));
+        FTVMM_CHECK(length != 0, "nothing but RDTSC is patched");
+        const bool is_code = std::ranges::any_of(code, [&](const boot::ElfSection& section) {
+            return at >= section.file_offset && at - section.file_offset + length <= section.bytes;
+        });
         FTVMM_CHECK(is_code, "nothing but code is patched");
+        at += length;
     }
 }
 

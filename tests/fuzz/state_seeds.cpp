@@ -1,5 +1,5 @@
-// Writes corpus/state: what the machines of corpus/platform have become at their ends, as messages
-// and as one file.
+// Writes corpus/state: what the machines that corpus/platform begins with have become at their
+// ends, as messages and as one file.
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
     const std::filesystem::path target(argv[2]);
     std::filesystem::create_directories(target);
     for (const auto& entry : std::filesystem::directory_iterator(argv[1])) {
+        if (entry.path().filename().string().starts_with("found_")) continue;
         const std::string steps = read_file(entry.path());
         PlatformMachine machine;
         FuzzInput input({reinterpret_cast<const std::uint8_t*>(steps.data()), steps.size()});
