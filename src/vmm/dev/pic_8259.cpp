@@ -178,10 +178,6 @@ std::uint8_t Pic8259::acknowledge() {
     return byte_of(slave.vector_base | behind.value_or(kSpuriousLine));
 }
 
-bool Pic8259::is_masked(unsigned irq) const {
-    return (state_.chips.at(irq / 8).imr & bit(irq)) != 0;
-}
-
 bool Pic8259::is_busy(unsigned irq) const {
     const Chip& chip = state_.chips.at(irq / 8);
     return ((chip.irr | chip.isr) & bit(irq)) != 0;

@@ -71,9 +71,8 @@ class Pic8259 {
 
     // The device on line `irq` drives it to `level`. Requires irq < 16 and not 2.
     void set_line(unsigned irq, bool level);
-    // Whether line `irq` is masked, by its own chip; and whether it waits to be served or is served
-    // just now, so that another edge would be lost.
-    [[nodiscard]] bool is_masked(unsigned irq) const;
+    // Whether line `irq` waits to be served or is served just now, so that another edge would be
+    // lost.
     [[nodiscard]] bool is_busy(unsigned irq) const;
     // The vector that acknowledge() would return, or nothing where INT is not raised.
     [[nodiscard]] std::optional<std::uint8_t> pending() const;

@@ -224,12 +224,6 @@ void Pit8254::start_earlier(GuestTime then) {
     channel.since_tick = std::min(channel.since_tick, ticks_at(then, kHz));
 }
 
-void Pit8254::forget_rises(GuestTime now) {
-    Channel& channel = state_.channels[0];
-    channel.rises_seen = std::max(channel.rises_seen, rises(channel, ticks_at(now, kHz)));
-    state_.rise_due = false;
-}
-
 std::optional<GuestTime> Pit8254::next_deadline() const {
     const Channel& channel = state_.channels[0];
     if (state_.rise_due) return GuestTime{};  // Already.

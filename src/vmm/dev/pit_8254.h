@@ -79,8 +79,6 @@ class Pit8254 {
     void start_earlier(GuestTime then);
     // Whether channel 0 ticks, and by now has ticked nobody's yet.
     [[nodiscard]] bool is_fresh_tick(GuestTime now) const;
-    // What was not told by now never is.
-    void forget_rises(GuestTime now);
     // When advance() next returns true, if nothing is written before; it may be past.
     [[nodiscard]] std::optional<GuestTime> next_deadline() const;
 

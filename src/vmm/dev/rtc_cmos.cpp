@@ -150,10 +150,11 @@ void RtcCmos::bytes_from_wall(std::int64_t wall) {
 
 void RtcCmos::set_wall_clock(std::chrono::sys_time<std::chrono::nanoseconds> at, GuestTime now) {
     advance(now);
-    const auto second = std::chrono::floor<std::chrono::seconds>(at);
-    const std::int64_t gone_ns = (at - second).count();
-    state_.wall_seconds =
-        std::clamp<std::int64_t>(second.time_since_epoch().count(), 0, kLastSecond);
+    // First of all, as the earliest times that nanoseconds can tell have no whole second.
+    const auto time = std::max(at, std::chrono::sys_time<std::chrono::nanoseconds>());
+    const auto second = std::chrono::floor<std::chrono::seconds>(time);
+    const std::int64_t gone_ns = (time - second).count();
+    state_.wall_seconds = std::min<std::int64_t>(second.time_since_epoch().count(), kLastSecond);
     state_.second_start_ns = std::clamp<std::int64_t>(ns_of(now), 0, kMaxGuestNs) - gone_ns;
     if (stopped()) bytes_from_wall(state_.wall_seconds);
 }

@@ -280,11 +280,11 @@ void Platform::advance(GuestTime now) {
 }
 
 // A guest that counts its time by ticks gets every one of them: the next when it has served the one
-// before. On a PC, an edge that comes earlier is lost.
+// before, also those that came while the line was masked. On a PC, an edge that comes earlier is
+// lost.
 void Platform::deliver_pit_tick() {
-    const bool is_busy = interrupts_.pic().is_busy(kPitLine);
-    if (!is_busy && pit_.advance(now_)) interrupts_.pulse(kPitLine);
-    if (interrupts_.pic().is_masked(kPitLine)) pit_.forget_rises(now_);
+    if (interrupts_.pic().is_busy(kPitLine)) return;
+    if (pit_.advance(now_)) interrupts_.pulse(kPitLine);
 }
 
 void Platform::settle_lines() {

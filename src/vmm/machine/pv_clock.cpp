@@ -1,5 +1,6 @@
 #include "vmm/machine/pv_clock.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <span>
@@ -47,7 +48,9 @@ Result<PvClock> PvClock::from_state(const State& state, const virtio::Dma& dma) 
 }
 
 void PvClock::set_wall_clock(std::chrono::sys_time<std::chrono::nanoseconds> at, GuestTime now) {
-    state_.wall_ns = at.time_since_epoch().count() - dev::ns_of(now);
+    // So that the difference is in range, whatever a host's clock says.
+    const std::int64_t since_1970 = std::max<std::int64_t>(at.time_since_epoch().count(), 0);
+    state_.wall_ns = since_1970 - dev::ns_of(now);
 }
 
 std::uint64_t PvClock::read_msr(std::uint32_t msr) const {

@@ -40,7 +40,7 @@ class PvClock {
     static Result<PvClock> from_state(const State& state, const virtio::Dma& dma);
     [[nodiscard]] const State& state() const { return state_; }
 
-    // It is `at` at guest time `now`.
+    // It is `at`, or 1970 if that is later, at guest time `now`.
     void set_wall_clock(std::chrono::sys_time<std::chrono::nanoseconds> at, GuestTime now);
 
     [[nodiscard]] std::uint64_t read_msr(std::uint32_t msr) const;

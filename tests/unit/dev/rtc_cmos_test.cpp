@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "vmm/dev/ticks.h"
+
 namespace ftvmm::dev {
 namespace {
 
@@ -44,6 +46,14 @@ TEST_CASE("Linux reads the wall clock in BCD, and it goes on with guest time") {
     const GuestTime later = kStart + seconds(2);
     CHECK(get(rtc, 0x00, later) == 0x00);
     CHECK(get(rtc, 0x04, later) == 0x23);
+}
+
+TEST_CASE("The earliest time that a host can tell is 1970") {
+    RtcCmos rtc;
+    rtc.set_wall_clock(std::chrono::sys_time<std::chrono::nanoseconds>::min(), kStart);
+    CHECK(rtc.state().wall_seconds == 0);
+    CHECK(rtc.state().second_start_ns == ns_of(kStart));
+    CHECK(get(rtc, 0x09, kStart) == 0x70);
 }
 
 TEST_CASE("UIP is set before the second changes and never while it does not") {

@@ -10,10 +10,8 @@
 #include <variant>
 #include <vector>
 
-#include "../virtio/driver.h"
 #include "base/random.h"
-#include "vmm/boot/memory_map.h"
-#include "vmm/machine/platform.h"
+#include "platform_driver.h"
 
 namespace ftvmm::machine::testing {
 
@@ -109,46 +107,17 @@ class RandomGuest {
         virtio::testing::DriverQueue queue;
     };
 
-    static Gpa config_of(std::uint8_t slot) {
-        return boot::kEcamBase + (std::uint64_t{slot} << 15U);
-    }
-
     void start_device(Guest& guest, std::uint8_t slot, std::uint16_t queues) {
-        namespace common = virtio::testing::common;
-        Platform& platform = guest.platform;
-        platform.write_memory(config_of(slot) + 4, 2, 7);
-        const Gpa bar(platform.read_memory(config_of(slot) + pci::reg::kBar0, 4) & ~15ULL);
-        const std::uint64_t port = platform.read_memory(config_of(slot) + 0x14, 4) & ~3ULL;
-        for (std::uint32_t vector = 0; vector <= queues; ++vector) {
-            const Gpa entry = bar + virtio::kMsixTableOffset + 16ULL * vector;
-            platform.write_memory(entry, 8, 0xfee0'0000);
-            platform.write_memory(entry + 8, 4, 0x30 + 4ULL * slot + vector);
-            platform.write_memory(entry + 12, 4, 0);
-        }
-        // MSI-X is each function's first capability.
-        platform.write_memory(config_of(slot) + pci::reg::kFirstCapability + 2, 2, 0x8000);
-        platform.write_memory(bar + common::kStatus, 1, 3);
-        for (const std::uint32_t half : {0U, 1U}) {
-            platform.write_memory(bar + common::kDeviceFeatureSelect, 4, half);
-            platform.write_memory(bar + common::kDriverFeatureSelect, 4, half);
-            const auto offered = platform.read_memory(bar + common::kDeviceFeature, 4);
-            platform.write_memory(bar + common::kDriverFeature, 4, offered);
-        }
-        platform.write_memory(bar + common::kStatus, 1, 11);
-        for (std::uint16_t index = 0; index < queues; ++index) {
-            const Gpa base(0x1'0000 + virtio::testing::kQueueBytes * rings_.size());
-            const virtio::testing::DriverQueue queue(guest.memory, base, kRingSize);
-            platform.write_memory(bar + common::kQueueSelect, 2, index);
-            platform.write_memory(bar + common::kQueueSize, 2, kRingSize);
-            platform.write_memory(bar + common::kQueueVector, 2, index + 1U);
-            platform.write_memory(bar + common::kQueueDescriptors, 4, queue.descriptors().value());
-            platform.write_memory(bar + common::kQueueAvailable, 4, queue.available().value());
-            platform.write_memory(bar + common::kQueueUsed, 4, queue.used().value());
-            platform.write_memory(bar + common::kQueueEnable, 2, 1);
-            rings_.push_back({slot, index, static_cast<std::uint16_t>(port), queue});
-        }
-        platform.write_memory(bar + common::kStatus, 1, 15);
-        bars_.push_back(bar);
+        const auto rings = Gpa(0x1'0000 + virtio::testing::kQueueBytes * rings_.size());
+        const auto started = testing::start_device(guest.memory, guest.platform,
+                                                   {.slot = slot,
+                                                    .queues = queues,
+                                                    .rings = rings,
+                                                    .rings_bytes = virtio::testing::kQueueBytes,
+                                                    .ring_size = kRingSize});
+        for (std::uint16_t index = 0; index < queues; ++index)
+            rings_.push_back({slot, index, started.doorbell, started.queues[index]});
+        bars_.push_back(started.bar);
     }
 
     static void poke_ports(Guest& guest, Entropy& random, Seen& seen) {

@@ -196,16 +196,5 @@ TEST_CASE("A queue goes on from its state") {
     CHECK(chain->head == head);
 }
 
-TEST_CASE("Memory above the hole below 4 GiB is written and told like any other") {
-    const auto memory = *GuestMemory::create(kLowRamEnd.value() + 4 * kPageBytes);
-    Dma dma(memory);
-    const std::array byte{std::byte{1}};
-    REQUIRE(dma.write(kHighRamStart + 3 * kPageBytes, byte));
-    REQUIRE(dma.write(Gpa(0), byte));
-    CHECK(dma.take_written_pages() ==
-          std::vector<std::uint64_t>{kHighRamStart.value() / kPageBytes + 3, 0});
-    CHECK_FALSE(dma.write(kLowRamEnd, byte));
-}
-
 }  // namespace
 }  // namespace ftvmm::virtio
