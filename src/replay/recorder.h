@@ -22,9 +22,10 @@ struct ClosedBatch {
     std::vector<std::byte> bytes;
 };
 
-// The thread that runs the guest calls it, in between two runs and only at a landmark: after a run
-// that a kick has ended, checkpoint() comes before any record(). Pure: it keeps what it is told
-// until take_batches(). Each call returns the number of the record that it made.
+// The thread that runs the guest calls it, in between two runs and only at a landmark: behind a run
+// that a kick has ended, only flush() and end() may come before checkpoint() or another run. Pure:
+// it keeps what it is told until take_batches(). Each call returns the number of the record that it
+// made.
 //
 // How one stop of the guest is recorded, when nothing goes wrong:
 //

@@ -46,7 +46,7 @@ using Step = std::variant<step::Progress, step::NeedsRecords, step::PowersOn, st
                           step::Kicked, step::Diverged>;
 
 struct ReplayOptions {
-    Seq first;  // The number of the first record that it is fed.
+    Seq first{};  // The number of the first record that it is fed.
     // Outputs since power-on, where the log begins in the middle of a life.
     std::uint64_t outputs = 0;
     bool compare_audits = true;
