@@ -2,8 +2,10 @@
 // outputs out.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -46,6 +48,11 @@ using Stop = std::variant<stop::Exit, stop::NeedsTime, stop::Halted, stop::Kicke
 
 // A function of its inputs and of the landmarks at which they were applied, and of nothing else.
 // One thread, but for kick().
+//
+// Every stop but Kicked has a landmark of its own, one exit behind the one before: an access that
+// waited for the time counts twice, when it asks and when it is done, so that of two inputs at one
+// landmark nobody need know which came before the access. Halted is repeated for as long as no
+// input wakes the guest; that changes nothing.
 class GuestMachine {
   public:
     GuestMachine() = default;
@@ -59,10 +66,21 @@ class GuestMachine {
     [[nodiscard]] virtual Landmark landmark() const = 0;
     // Gives the guest an input, between two runs.
     virtual void apply(const Input& input) = 0;
-    // What left the guest since the last call, in order.
+    // What left the guest since the last call, in order. Whoever counts outputs takes them at every
+    // landmark before the guest runs on: what is left may be joined with what follows.
     [[nodiscard]] virtual std::vector<Output> take_outputs() = 0;
     // A hash over every exit so far: its reason, its data and the registers.
     [[nodiscard]] virtual std::uint64_t digest() const = 0;
+    // A hash of all the guest's memory. As slow as that.
+    [[nodiscard]] virtual std::uint64_t memory_hash() const = 0;
+
+    // Makes a landmark where the guest stands, which may be between two exits, and gives what takes
+    // another machine there from the landmark before: one checkpoint more, the same digest. All
+    // outputs were taken. Its bytes are the machine's own affair.
+    [[nodiscard]] virtual Result<std::vector<std::byte>> take_checkpoint() = 0;
+    // Takes this machine to where `state` was taken, instead of a run. It stands at the landmark
+    // before and has the same inputs. An error: these bytes are no such state.
+    [[nodiscard]] virtual Result<void> load_checkpoint(std::span<const std::byte> state) = 0;
 
     // When the next timer is due: input::Time of then or later makes it expire.
     [[nodiscard]] virtual std::optional<GuestTime> next_deadline() const = 0;

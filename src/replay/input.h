@@ -19,10 +19,12 @@ namespace input {
 // Guest time is now `now`: it never falls. Timers that are due expire.
 struct Time {
     GuestTime now;
+    bool operator==(const Time&) const = default;
 };
 // The time of day, once, at power-on.
 struct WallClock {
     std::chrono::sys_time<std::chrono::nanoseconds> at;
+    bool operator==(const WallClock&) const = default;
 };
 // Typed into a console.
 struct ConsoleBytes {
@@ -47,7 +49,9 @@ struct Entropy {
     std::span<const std::byte> bytes;
 };
 // Somebody asks the guest to shut down.
-struct PowerButton {};
+struct PowerButton {
+    bool operator==(const PowerButton&) const = default;
+};
 
 }  // namespace input
 

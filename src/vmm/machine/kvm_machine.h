@@ -93,12 +93,16 @@ class KvmMachine final : public replay::GuestMachine {
     [[nodiscard]] GuestTime now() const { return platform_.now(); }
 
     [[nodiscard]] Result<replay::Stop> run() override;
-    [[nodiscard]] replay::Landmark landmark() const override { return {exits_}; }
+    [[nodiscard]] replay::Landmark landmark() const override { return {.exits = exits_}; }
     void apply(const replay::Input& input) override { platform_.apply(input); }
     [[nodiscard]] std::vector<replay::Output> take_outputs() override {
         return platform_.take_outputs();
     }
     [[nodiscard]] std::uint64_t digest() const override { return digest_.value(); }
+    [[nodiscard]] std::uint64_t memory_hash() const override;
+    // Neither is there yet: both give an error.
+    [[nodiscard]] Result<std::vector<std::byte>> take_checkpoint() override;
+    [[nodiscard]] Result<void> load_checkpoint(std::span<const std::byte> state) override;
     [[nodiscard]] std::optional<GuestTime> next_deadline() const override {
         return platform_.next_deadline();
     }
@@ -138,6 +142,7 @@ class KvmMachine final : public replay::GuestMachine {
     [[nodiscard]] bool may_wake() const;
     [[nodiscard]] Result<void> inject();
     [[nodiscard]] replay::Stop take(const kvm::Exit& exit);
+    [[nodiscard]] replay::Stop finish_waiting();
     [[nodiscard]] replay::Stop finish(const kvm::Exit& exit);
 
     MachineConfig config_;

@@ -45,6 +45,13 @@ class ToyGuest final : public replay::GuestMachine {
         return std::exchange(outputs, {});
     }
     [[nodiscard]] std::uint64_t digest() const override { return 0; }
+    [[nodiscard]] std::uint64_t memory_hash() const override { return 0; }
+    [[nodiscard]] Result<std::vector<std::byte>> take_checkpoint() override {
+        return fail("a toy guest has no state");
+    }
+    [[nodiscard]] Result<void> load_checkpoint(std::span<const std::byte>) override {
+        return fail("a toy guest has no state");
+    }
     [[nodiscard]] std::optional<GuestTime> next_deadline() const override { return deadline; }
     [[nodiscard]] bool wants_packets(std::uint32_t) const override { return wants_input; }
     [[nodiscard]] bool shows_time() const override { return false; }

@@ -1,0 +1,341 @@
+#include "replay/replayer.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "scripted_machine.h"
+
+namespace ftvmm::replay {
+namespace {
+
+using record::EndKind;
+using testing::end_at;
+using testing::mark_at;
+using testing::scripted;
+using testing::ScriptedMachine;
+
+const Body kButton = input::PowerButton{};
+
+Body time_of(int ns) {
+    return input::Time{GuestTime(GuestTime::duration(ns))};
+}
+
+// A replay from the middle of a life, at landmark zero.
+struct Replay {
+    explicit Replay(std::vector<Record> records, const ReplayOptions& options = {})
+        : replayer(machine, options) {
+        REQUIRE(replayer.feed({options.first, std::move(records)}));
+    }
+    Step step() {
+        auto result = replayer.step();
+        REQUIRE(result);
+        return std::move(*result);
+    }
+    // Steps until something else than progress comes of it.
+    Step go() {
+        while (true) {
+            auto result = step();
+            if (!std::holds_alternative<step::Progress>(result)) return result;
+        }
+    }
+    Divergence divergence() {
+        const Step last = go();
+        REQUIRE(std::holds_alternative<step::Diverged>(last));
+        return std::get<step::Diverged>(last).divergence;
+    }
+
+    ScriptedMachine machine;
+    Replayer replayer;
+};
+
+bool needs_records(const Step& step) {
+    return std::holds_alternative<step::NeedsRecords>(step);
+}
+
+}  // namespace
+
+TEST_CASE("Inputs are applied at their landmarks, in the log's order") {
+    const std::vector<Record> log{
+        scripted({0, 0}, kButton),    scripted({2, 0}, time_of(5)), scripted({2, 0}, kButton),
+        scripted({2, 0}, time_of(6)), scripted({5, 0}, kButton),    mark_at(6),
+    };
+    Replay replay(log);
+    CHECK(needs_records(replay.go()));
+    REQUIRE(replay.machine.applied.size() == 5);
+    for (std::size_t i = 0; i < 5; ++i) {
+        CHECK(replay.machine.applied[i].at == log[i].at);
+        CHECK(replay.machine.applied[i].body == log[i].body);
+    }
+}
+
+TEST_CASE("The guest runs to the last record's landmark, and no further before more is known") {
+    Replay replay({mark_at(3)});
+    CHECK(needs_records(replay.go()));
+    CHECK(replay.machine.at.exits == 3);
+    CHECK(replay.machine.runs == 3);
+    CHECK(needs_records(replay.go()));
+    CHECK(replay.machine.runs == 3);
+    CHECK(replay.replayer.next() == Seq(1));
+    CHECK(replay.replayer.pending() == 0);
+    REQUIRE(replay.replayer.feed({Seq(1), {mark_at(4)}}));
+    CHECK(needs_records(replay.go()));
+    CHECK(replay.machine.at.exits == 4);
+}
+
+TEST_CASE("A checkpoint is loaded instead of a run, once all before it was done") {
+    Replay replay({
+        scripted({1, 0}, kButton),
+        scripted({1, 1}, record::Checkpoint{std::vector<std::byte>(1)}),
+        scripted({1, 1}, kButton),
+        scripted({1, 2}, record::Checkpoint{std::vector<std::byte>(1)}),
+        scripted({2, 2}, kButton),
+    });
+    CHECK(needs_records(replay.go()));
+    CHECK(replay.machine.runs == 2);
+    REQUIRE(replay.machine.applied.size() == 3);
+    CHECK(replay.machine.applied[1].at == Landmark{1, 1});
+    CHECK(replay.machine.applied[2].at == Landmark{2, 2});
+}
+
+TEST_CASE("Batches that leave something out are refused") {
+    Replay replay({mark_at(1), mark_at(2)}, {.first = Seq(10)});
+    const auto gap = replay.replayer.feed({Seq(13), {mark_at(3)}});
+    REQUIRE(!gap);
+    CHECK(gap.error().what() == "the log goes on with record 13, and 12 is the next one");
+    CHECK(replay.replayer.feed({Seq(12), {mark_at(3)}}));
+}
+
+TEST_CASE("A life begins with a machine of its seed, and the next one behind a reset") {
+    ScriptedMachine first;
+    ScriptedMachine second;
+    Replayer replayer;
+    const Record power_on = scripted({}, record::PowerOn{std::vector<std::byte>(4)});
+    REQUIRE(replayer.feed({Seq(0),
+                           {power_on, scripted({1, 0}, kButton), end_at(2, EndKind::kTripleFault),
+                            power_on, end_at(0, EndKind::kStopped)}}));
+    auto step = replayer.step();
+    REQUIRE(step);
+    REQUIRE(std::holds_alternative<step::PowersOn>(*step));
+    CHECK(std::get<step::PowersOn>(*step).record.rng_seed.size() == 4);
+    replayer.power_on(first);
+    first.script = {{}, {stop::Reset{.triple_fault = true}, 1, 1}};
+    const auto next = [&] {
+        do {
+            step = replayer.step();
+            REQUIRE(step);
+        } while (std::holds_alternative<step::Progress>(*step));
+    };
+    next();
+    REQUIRE(std::holds_alternative<step::Ended>(*step));
+    CHECK(std::get<step::Ended>(*step).end.kind == EndKind::kTripleFault);
+    CHECK(replayer.take_outputs().size() == 1);
+    CHECK(replayer.outputs() == 1);
+    next();
+    REQUIRE(std::holds_alternative<step::PowersOn>(*step));
+    replayer.power_on(second);
+    CHECK(replayer.outputs() == 0);
+    next();
+    REQUIRE(std::holds_alternative<step::Ended>(*step));
+    CHECK(std::get<step::Ended>(*step).end.kind == EndKind::kStopped);
+    // Nothing comes behind the last end.
+    next();
+    CHECK(std::holds_alternative<step::Ended>(*step));
+}
+
+TEST_CASE("A log that begins in the middle of a life needs that life's machine") {
+    Replayer replayer;
+    REQUIRE(replayer.feed({Seq(0), {mark_at(3)}}));
+    const auto step = replayer.step();
+    REQUIRE(!step);
+    CHECK(step.error().what().find("belongs to no life") != std::string::npos);
+}
+
+TEST_CASE("A kick is handed up, and the replay goes on behind it") {
+    Replay replay({mark_at(2)});
+    replay.machine.script = {{}, {stop::Kicked{}, 0}, {stop::Kicked{}, 0}};
+    CHECK(std::holds_alternative<step::Kicked>(replay.go()));
+    CHECK(std::holds_alternative<step::Kicked>(replay.go()));
+    CHECK(needs_records(replay.go()));
+    CHECK(replay.machine.at.exits == 2);
+}
+
+TEST_CASE("Outputs are handed out in order, and held against their marks") {
+    Replay replay({scripted({1, 0}, record::OutputMark{8}), scripted({1, 0}, record::OutputMark{9}),
+                   scripted({2, 0}, record::OutputMark{10})},
+                  {.outputs = 7});
+    replay.machine.script = {{stop::Exit{}, 1, 2}, {stop::Exit{}, 1, 1}};
+    CHECK(needs_records(replay.go()));
+    CHECK(replay.replayer.take_outputs().size() == 3);
+    CHECK(replay.replayer.take_outputs().empty());
+    CHECK(replay.replayer.outputs() == 10);
+}
+
+TEST_CASE("An output that an input brings about belongs to the input's landmark") {
+    Replay replay({scripted({1, 0}, kButton), scripted({1, 0}, record::OutputMark{1})});
+    CHECK(std::holds_alternative<step::Progress>(replay.step()));
+    replay.machine.put_out(1);
+    CHECK(needs_records(replay.go()));
+}
+
+TEST_CASE("A digest that differs is divergence at the first record that has one") {
+    Replay replay({mark_at(1), scripted({2, 0}, kButton)});
+    replay.machine.odd = 0x10;
+    const auto divergence = replay.divergence();
+    CHECK(divergence.kind == DivergenceKind::kDigest);
+    CHECK(divergence.where == Landmark{1, 0});
+    CHECK(divergence.seq == Seq(0));
+    CHECK(replay.machine.applied.empty());
+}
+
+TEST_CASE("A digest that differs in its high bits alone is seen at a mark and at an end") {
+    Replay at_mark({scripted({1, 0}, kButton), mark_at(1)});
+    at_mark.machine.odd = 0x1'0000;
+    CHECK(at_mark.divergence().seq == Seq(1));
+    Replay at_end({scripted({1, 0}, kButton), end_at(1, EndKind::kStopped)});
+    at_end.machine.odd = 0x1'0000;
+    CHECK(at_end.divergence().seq == Seq(1));
+}
+
+TEST_CASE("Memory that differs is divergence, unless nobody compares it") {
+    const std::vector<Record> log{scripted({1, 0}, record::Audit{0x4444}), mark_at(2)};
+    CHECK(Replay(log).divergence().kind == DivergenceKind::kMemory);
+    CHECK(needs_records(Replay(log, {.compare_audits = false}).go()));
+}
+
+TEST_CASE("A guest that reads a clock where the log holds no time has diverged") {
+    const std::vector<Record> log{scripted({1, 0}, kButton), mark_at(2)};
+    Replay replay(log);
+    replay.machine.script = {{stop::NeedsTime{}}};
+    CHECK(replay.divergence().kind == DivergenceKind::kNeedsTime);
+    CHECK(replay.machine.runs == 1);
+    Replay given({scripted({1, 0}, kButton), scripted({1, 0}, time_of(1)), mark_at(2)});
+    given.machine.script = {{stop::NeedsTime{}}};
+    CHECK(needs_records(given.go()));
+}
+
+TEST_CASE("A guest that waits where the log holds nothing that wakes it has diverged") {
+    Replay replay({mark_at(1), mark_at(2)});
+    replay.machine.script = {{stop::Halted{}}};
+    CHECK(replay.divergence().kind == DivergenceKind::kHalted);
+    CHECK(replay.machine.runs == 1);
+    // What the log holds does not wake it.
+    Replay asleep({scripted({1, 0}, time_of(1)), mark_at(2)});
+    asleep.machine.script = {{stop::Halted{}}, {stop::Halted{}, 0}};
+    const auto divergence = asleep.divergence();
+    CHECK(divergence.kind == DivergenceKind::kHalted);
+    CHECK(divergence.where == Landmark{1, 0});
+    CHECK(asleep.machine.runs == 2);
+}
+
+TEST_CASE("A guest that runs past a record has diverged") {
+    Replay replay({mark_at(1)});
+    replay.machine.script = {{stop::Exit{}, 2}};
+    CHECK(replay.divergence().kind == DivergenceKind::kOvershot);
+    // One that lies before where the replay begins.
+    Replay behind({mark_at(1)});
+    behind.machine.at.exits = 4;
+    CHECK(behind.divergence().kind == DivergenceKind::kOvershot);
+}
+
+TEST_CASE("A guest that ends before the log, or otherwise, has diverged") {
+    Replay goes_on({mark_at(1), mark_at(2)});
+    goes_on.machine.script = {{stop::PoweredOff{}}};
+    CHECK(goes_on.divergence().kind == DivergenceKind::kEnded);
+    Replay is_given({scripted({1, 0}, kButton)});
+    is_given.machine.script = {{stop::Reset{}}};
+    CHECK(is_given.divergence().kind == DivergenceKind::kEnded);
+    CHECK(is_given.machine.applied.empty());
+    for (const auto kind :
+         {EndKind::kReset, EndKind::kTripleFault, EndKind::kStopped, EndKind::kCrashed}) {
+        Replay otherwise({end_at(1, kind)});
+        otherwise.machine.script = {{stop::PoweredOff{}}};
+        CHECK(otherwise.divergence().kind == DivergenceKind::kEnded);
+    }
+    Replay loads({scripted({1, 1}, record::Checkpoint{std::vector<std::byte>(1)})});
+    loads.machine.script = {{stop::PoweredOff{}}};
+    CHECK(loads.divergence().kind == DivergenceKind::kEnded);
+}
+
+TEST_CASE("A guest that has ended waits for the record that says so") {
+    Replay replay({mark_at(1)});
+    replay.machine.script = {{stop::PoweredOff{}}};
+    CHECK(needs_records(replay.go()));
+    REQUIRE(replay.replayer.feed({Seq(1), {mark_at(1), end_at(1, EndKind::kPoweredOff)}}));
+    CHECK(std::holds_alternative<step::Ended>(replay.go()));
+    CHECK(replay.machine.runs == 1);
+}
+
+TEST_CASE("A guest that goes on where the log ends by itself has diverged") {
+    for (const auto kind : {EndKind::kPoweredOff, EndKind::kReset, EndKind::kTripleFault})
+        CHECK(Replay({end_at(1, kind)}).divergence().kind == DivergenceKind::kWentOn);
+    CHECK(Replay({mark_at(1), scripted({}, record::PowerOn{})}).divergence().kind ==
+          DivergenceKind::kWentOn);
+}
+
+TEST_CASE("A host that gives up has diverged, but where the log's host did too") {
+    Replay crashes({mark_at(2)});
+    crashes.machine.script = {{stop::Crashed{"a triple bus fault"}}};
+    auto divergence = crashes.divergence();
+    CHECK(divergence.kind == DivergenceKind::kCrashed);
+    CHECK(divergence.guest_did.find("a triple bus fault") != std::string::npos);
+    Replay fails({mark_at(2)});
+    fails.machine.script = {{fail("KVM_RUN: no memory"), 0}};
+    divergence = fails.divergence();
+    CHECK(divergence.kind == DivergenceKind::kCrashed);
+    CHECK(divergence.guest_did.find("KVM_RUN: no memory") != std::string::npos);
+    Replay both({end_at(1, EndKind::kCrashed)});
+    both.machine.script = {{stop::Crashed{"a triple bus fault"}}};
+    CHECK(std::holds_alternative<step::Ended>(both.go()));
+    // What made the recording host give up need not be here.
+    Replay sound({end_at(1, EndKind::kCrashed)});
+    CHECK(std::holds_alternative<step::Ended>(sound.go()));
+}
+
+TEST_CASE("A checkpoint that can not be loaded, or leads elsewhere, is divergence") {
+    const auto checkpoint = [](Landmark at, std::size_t bytes) {
+        return scripted(at, record::Checkpoint{std::vector<std::byte>(bytes)});
+    };
+    const auto broken = Replay({checkpoint({1, 1}, 0)}).divergence();
+    CHECK(broken.kind == DivergenceKind::kCheckpoint);
+    CHECK(broken.guest_did == "it is no state");
+    CHECK(Replay({checkpoint({1, 1}, 2)}).divergence().kind == DivergenceKind::kCheckpoint);
+    CHECK(Replay({checkpoint({1, 2}, 1)}).divergence().kind == DivergenceKind::kCheckpoint);
+    CHECK(Replay({checkpoint({1, 0}, 1)}).divergence().kind == DivergenceKind::kCheckpoint);
+    CHECK(Replay({scripted({1, 1}, kButton)}).divergence().kind == DivergenceKind::kCheckpoint);
+    // A guest that came another way is not taken to where the log's was.
+    Replay other({checkpoint({1, 1}, 1)});
+    other.machine.odd = 1;
+    CHECK(other.divergence().kind == DivergenceKind::kDigest);
+    CHECK(other.machine.at == Landmark{1, 0});
+}
+
+TEST_CASE("An output that was not made, or made before its mark, is divergence") {
+    Replay missing({scripted({1, 0}, record::OutputMark{1})});
+    CHECK(missing.divergence().kind == DivergenceKind::kOutput);
+    Replay early({scripted({2, 0}, record::OutputMark{1})});
+    early.machine.script = {{stop::Exit{}, 1, 1}};
+    CHECK(early.divergence().kind == DivergenceKind::kOutput);
+    Replay before_checkpoint({
+        scripted({1, 1}, record::Checkpoint{std::vector<std::byte>(1)}),
+        scripted({1, 1}, record::OutputMark{1}),
+    });
+    before_checkpoint.machine.script = {{stop::Exit{}, 1, 1}};
+    CHECK(before_checkpoint.divergence().kind == DivergenceKind::kOutput);
+}
+
+TEST_CASE("A replay that has diverged does no more, and says so in a paragraph") {
+    Replay replay({scripted({1, 0}, record::Packet{3, std::vector<std::byte>(60)}), mark_at(2)});
+    replay.machine.script = {{stop::PoweredOff{}}};
+    const auto first = replay.divergence();
+    CHECK(replay.divergence().seq == first.seq);
+    CHECK(replay.machine.runs == 1);
+    CHECK(describe(first) ==
+          "the replay diverged at exit 1 (ended): record 0 of the log is: packet of 60 bytes for "
+          "card 3 at exit 1; but the guest ended at exit 1 (powered off). From here on the guest "
+          "does not do what was recorded.");
+}
+
+}  // namespace ftvmm::replay
