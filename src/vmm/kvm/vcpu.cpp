@@ -207,6 +207,13 @@ Result<void> Vcpu::set_cpuid2(std::span<const kvm_cpuid_entry2> entries) const {
     return {};
 }
 
+Result<kvm_translation> Vcpu::translate(std::uint64_t linear_address) const {
+    kvm_translation translation{};
+    translation.linear_address = linear_address;
+    FTVMM_TRY(FTVMM_KVM(fd_, KVM_TRANSLATE, &translation));
+    return translation;
+}
+
 Result<void> Vcpu::set_guest_debug(const kvm_guest_debug& debug) const {
     FTVMM_TRY(FTVMM_KVM(fd_, KVM_SET_GUEST_DEBUG, &debug));
     return {};

@@ -51,8 +51,9 @@ class Vcpu {
 
     // KVM_INTERRUPT. Without an in-kernel irqchip KVM checks nothing: it delivers
     // `vector` at the next entry even with IF clear. Inject only when
-    // ready_for_interrupt_injection() and if_flag() are both true, and not where the last exit is
-    // answered by a fault: KVM then delivers the fault and forgets the interrupt.
+    // ready_for_interrupt_injection() and if_flag() are both true behind complete(): KVM does not
+    // know before whether the last exit is answered by a fault, which it then delivers, and forgets
+    // the interrupt.
     [[nodiscard]] Result<void> interrupt(std::uint8_t vector) const;
 
     // KVM_CAP_SYNC_REGS: with `mask` of KVM_SYNC_X86_*, each exit
@@ -86,6 +87,8 @@ class Vcpu {
     [[nodiscard]] Result<kvm_xcrs> get_xcrs() const;
     [[nodiscard]] Result<void> set_xcrs(const kvm_xcrs& xcrs) const;
     [[nodiscard]] Result<void> set_cpuid2(std::span<const kvm_cpuid_entry2> entries) const;
+    // KVM_TRANSLATE: where a linear address of the guest's lies, by its page tables as they are.
+    [[nodiscard]] Result<kvm_translation> translate(std::uint64_t linear_address) const;
     [[nodiscard]] Result<void> set_guest_debug(const kvm_guest_debug& debug) const;
     // KVM_SET_TSC_KHZ.
     [[nodiscard]] Result<void> set_tsc_khz(std::uint32_t khz) const;

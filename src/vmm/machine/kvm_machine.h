@@ -78,6 +78,10 @@ class KvmMachine final : public replay::GuestMachine {
                                                        const MachineConfig& config,
                                                        const State& state, GuestMemory memory);
 
+    // From here on, interrupts reach the guest at landmarks alone, not where a kick has ended a
+    // run: for a run that is recorded or replayed.
+    void interrupt_at_landmarks_only() { only_at_landmarks_ = true; }
+
     // As run(), but no further than the end of the instruction that the guest stands in; Kicked
     // means that it stands between two. An instruction that has more to ask gives Exit or
     // NeedsTime, which are landmarks as always: go on until Kicked. A guest that went on after a
@@ -141,6 +145,9 @@ class KvmMachine final : public replay::GuestMachine {
     [[nodiscard]] bool can_interrupt() const;
     [[nodiscard]] bool may_wake() const;
     [[nodiscard]] Result<void> inject();
+    [[nodiscard]] Result<kvm::Exit> settle_window();
+    [[nodiscard]] Result<kvm::Exit> step();
+    [[nodiscard]] std::optional<std::byte> code_byte(std::uint64_t address) const;
     [[nodiscard]] replay::Stop take(const kvm::Exit& exit);
     [[nodiscard]] replay::Stop finish_waiting();
     [[nodiscard]] replay::Stop finish(const kvm::Exit& exit);
@@ -151,11 +158,9 @@ class KvmMachine final : public replay::GuestMachine {
     ExitDigest digest_;
     std::uint64_t exits_ = 0;
     bool halted_ = false;
-    // The next run raises #GP, which KVM does not know of yet when it says that the guest can take
-    // an interrupt; one that is injected beside it is lost: KVM prefers the exception and forgets
-    // the interrupt. The window that is asked for instead opens behind it.
-    bool faults_ = false;
-    bool complete_ = false;             // The guest stands between two instructions.
+    bool only_at_landmarks_ = false;
+    bool at_landmark_ = true;           // Interrupts may be injected.
+    bool complete_ = true;              // The guest stands between two instructions.
     std::optional<kvm::Exit> waiting_;  // An access that waits for the time.
     ExitCounts own_counts_;
     ExitCounts* counts_ = &own_counts_;
