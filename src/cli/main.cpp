@@ -10,6 +10,7 @@
 #include "cli/config_check.h"
 #include "cli/create.h"
 #include "cli/doctor.h"
+#include "cli/replay.h"
 #include "cli/run.h"
 
 namespace {
@@ -46,28 +47,61 @@ void add_config(CLI::App& app, Verb& chosen) {
     check->callback([options, &chosen] { chosen = [options] { return config_check(*options); }; });
 }
 
+// What `run` and `record` have in common.
+void add_run_options(CLI::App& verb, ftvmm::cli::RunOptions& options) {
+    verb.add_option("FILE", options.file, "Its vm.toml")->required();
+    verb.add_flag("--headless", options.headless, "Keep the console off this terminal");
+    verb.add_option("--console-socket", options.console_sockets,
+                    "A socket with the console: PATH, or serial=PATH, virtio=PATH");
+    verb.add_option("--grace", options.grace_s,
+                    "Seconds from the power button to the end of the power")
+        ->capture_default_str();
+    verb.add_flag("--stats", options.stats, "Print at the end what the guest cost, in exits");
+    verb.add_option("--device", options.device, "The KVM device")->capture_default_str();
+    options.build = FTVMM_VERSION;
+}
+
 void add_run(CLI::App& app, Verb& chosen) {
     const auto options = std::make_shared<ftvmm::cli::RunOptions>();
     auto* verb = app.add_subcommand("run", "Run a VM in the foreground, without a Secondary");
-    verb->add_option("FILE", options->file, "Its vm.toml")->required();
-    verb->add_flag("--headless", options->headless, "Keep the console off this terminal");
-    verb->add_option("--console-socket", options->console_sockets,
-                     "A socket with the console: PATH, or serial=PATH, virtio=PATH");
-    verb->add_option("--grace", options->grace_s,
-                     "Seconds from the power button to the end of the power")
-        ->capture_default_str();
-    verb->add_flag("--stats", options->stats, "Print at the end what the guest cost, in exits");
+    add_run_options(*verb, *options);
     verb->add_option("--restore", options->restore, "Go on from a file that --save has written");
     verb->add_option("--save", options->save, "Where SIGUSR2 saves the VM to, which ends the run");
-    verb->add_option("--device", options->device, "The KVM device")->capture_default_str();
     verb->footer(
         "Ctrl-] twice leaves the console and asks the guest to shut down, as SIGTERM does; a "
-        "second "
-        "SIGTERM takes the power. SIGUSR1 prints the statistics.\n"
+        "second SIGTERM takes the power. SIGUSR1 prints the statistics.\n"
         "Exit codes: 0 the guest shut down or was saved, 1 it could not be run, 3 its power was "
-        "taken, 4 the "
-        "host could not go on.");
+        "taken, 4 the host could not go on.");
     verb->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
+}
+
+void add_record(CLI::App& app, Verb& chosen) {
+    const auto options = std::make_shared<ftvmm::cli::RunOptions>();
+    auto* verb = app.add_subcommand("record", "Run a VM as run does, and write its log");
+    add_run_options(*verb, *options);
+    verb->add_option("-o,--log", options->record, "The log, a new file")->required();
+    verb->footer(
+        "The log holds all that went into the guest, what was typed too.\n"
+        "Exit codes: as for run; 1 too where the log could not be written.");
+    verb->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
+}
+
+void add_replay(CLI::App& app, Verb& chosen) {
+    const auto options = std::make_shared<ftvmm::cli::ReplayOptions>();
+    options->build = FTVMM_VERSION;
+    auto* verb =
+        app.add_subcommand("replay", "Carry a log out again, and hold the guest against it");
+    verb->add_option("LOG", options->log, "What record has written")->required();
+    verb->add_option("--config", options->config, "The vm.toml, if it is not where it was");
+    verb->add_option("--until", options->until, "Stop at a record (812) or a guest time (12.5s)");
+    verb->add_flag("--console", options->console, "Print what the guest printed");
+    verb->add_flag("--hash-memory", options->hash_memory, "Print a hash of the memory at the end");
+    verb->add_option("--device", options->device, "The KVM device")->capture_default_str();
+    verb->footer(
+        "It needs the kernel and initrd, and no disk: what was read is in the log.\n"
+        "Exit codes: 0 the guest agrees with the log, 1 it could not be replayed, 3 it "
+        "agrees and the log ends early, 5 it diverged.");
+    verb->callback([options, &chosen] { chosen = [options] { return replay_log(*options); }; });
 }
 
 int run_command(int argc, char** argv) {
@@ -80,6 +114,8 @@ int run_command(int argc, char** argv) {
     add_create(app, chosen);
     add_config(app, chosen);
     add_run(app, chosen);
+    add_record(app, chosen);
+    add_replay(app, chosen);
     CLI11_PARSE(app, argc, argv);
     return chosen();
 }

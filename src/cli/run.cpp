@@ -15,7 +15,10 @@
 #include "cli/run_statistics.h"
 #include "config/read_config.h"
 #include "node/host_parts.h"
+#include "node/log_identity.h"
+#include "node/log_thread.h"
 #include "node/plain_run.h"
+#include "node/recording.h"
 #include "node/suspend.h"
 #include "vmm/host/console_log.h"
 #include "vmm/host/console_socket.h"
@@ -91,14 +94,46 @@ int report_end(const node::End& end) {
                       end);
 }
 
+// The guest's log, where there is one.
+struct Log {
+    std::unique_ptr<node::LogThread> thread;
+    std::optional<node::Recording> recording;
+
+    // A log that can not go on ends the guest: it never runs on unrecorded.
+    Result<void> create(const std::string& path, const replay::LogHeader& header,
+                        node::VcpuControl& control) {
+        FTVMM_ASSIGN(auto writer, replay::LogWriter::create(path, header));
+        thread =
+            std::make_unique<node::LogThread>(std::move(writer), [&control](const Error& error) {
+                say(error.with_context("the log can not go on, so the guest's power ends").line());
+                control.stop();
+            });
+        recording.emplace(*thread);
+        return {};
+    }
+    Result<void> finish() {
+        if (!thread) return {};
+        FTVMM_TRY(thread->finish());
+        say(fmt::format("the log is whole: {} bytes", thread->bytes()));
+        return {};
+    }
+};
+
 Result<int> run_config(const RunOptions& options, const config::VmConfig& config) {
     FTVMM_ASSIGN(const auto system, kvm::System::open(options.device));
     FTVMM_ASSIGN(auto parts, node::open_host_parts(config));
     const auto machine_config = node::machine_config(config, parts);
     FTVMM_ASSIGN(auto consoles, open_consoles(options, config));
+    FTVMM_ASSIGN(const auto files, node::read_boot_files(config));
 
     machine::ExitCounts exits;
     node::VcpuControl control;
+    Log log;
+    if (!options.record.empty()) {
+        FTVMM_ASSIGN(const auto header, node::log_header_of(system, config, machine_config, files,
+                                                            options.file, options.build));
+        FTVMM_TRY(log.create(options.record, header, control));
+    }
     const auto print_statistics = [&] {
         // Counted on the vCPU thread, so read there. Where the VM has just ended, the end prints.
         (void)control.call([&](replay::GuestMachine& guest) {
@@ -138,12 +173,16 @@ Result<int> run_config(const RunOptions& options, const config::VmConfig& config
                             machine->landmark().exits, machine->digest()));
             machine->count_into(exits);
             const GuestTime start = machine->now();
-            return node::NewGuest{std::move(machine), start};
+            return node::NewGuest{std::move(machine), start, {}};
         }
-        FTVMM_ASSIGN(auto machine, node::power_on(system, config, machine_config));
+        auto seed = node::make_rng_seed();
+        FTVMM_ASSIGN(auto machine, node::power_on(system, config, machine_config, files, seed));
+        if (log.recording) {
+            machine->interrupt_at_landmarks_only();
+        }
         if (options.stats) say("the kernel's TSC is taken out: " + machine->tsc_patch()->summary());
         machine->count_into(exits);
-        return node::NewGuest{std::move(machine), std::nullopt};
+        return node::NewGuest{std::move(machine), std::nullopt, std::move(seed)};
     };
     node::PlainRun plain;
     plain.disks = std::move(parts.disks);
@@ -151,8 +190,10 @@ Result<int> run_config(const RunOptions& options, const config::VmConfig& config
     plain.consoles = std::move(consoles);
     plain.grace = std::chrono::seconds(options.grace_s);
     plain.log = say;
+    plain.recording = log.recording ? &*log.recording : nullptr;
     FTVMM_ASSIGN(const auto ended, node::run_plainly(std::move(plain), power_on, control));
     if (options.stats) fmt::print(stderr, "{}", describe(exits, ended.statistics));
+    FTVMM_TRY(log.finish());
     return saved ? kRunPoweredOff : report_end(ended.end);
 }
 

@@ -1,4 +1,4 @@
-// `ftvmm run`: a VM in the foreground, for itself.
+// `ftvmm run` and `ftvmm record`: a VM in the foreground, for itself.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,8 @@ struct RunOptions {
     bool stats = false;
     std::string restore;  // A file that the VM goes on from, or empty.
     std::string save;     // Where SIGUSR2 suspends it to, or empty.
+    std::string build;    // Of this program, for the log.
+    std::string record;   // Where its log goes, or empty. Not with restore or save.
 };
 
 // The exit codes, beside CLI11's own for a command line that makes no sense.

@@ -64,6 +64,7 @@ class DiskThread {
     void submit(replay::output::DiskRequest&& request);
     // An end, in any order. The waker wakes when there is one.
     [[nodiscard]] std::optional<DiskDone> take();
+    [[nodiscard]] bool has_done() const { return done_.size() > 0; }
     [[nodiscard]] std::size_t outstanding() const { return outstanding_; }
 
   private:

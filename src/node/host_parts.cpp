@@ -1,7 +1,9 @@
 #include "node/host_parts.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "base/check.h"
 #include "base/random.h"
 #include "vmm/host/read_file.h"
 
@@ -53,16 +55,29 @@ machine::MachineConfig machine_config(const config::VmConfig& config, const Host
     return machine;
 }
 
+Result<BootFiles> read_boot_files(const config::VmConfig& config) {
+    BootFiles files;
+    FTVMM_ASSIGN(files.kernel, host::read_file(config.kernel, kMaxBootFileBytes));
+    if (config.initrd) {
+        FTVMM_ASSIGN(files.initrd, host::read_file(*config.initrd, kMaxBootFileBytes));
+    }
+    return files;
+}
+
+std::vector<std::byte> make_rng_seed() {
+    std::vector<std::byte> seed(boot::kRngSeedBytes);
+    SystemEntropy().fill(seed);
+    return seed;
+}
+
 Result<std::unique_ptr<machine::KvmMachine>> power_on(const kvm::System& system,
                                                       const config::VmConfig& config,
-                                                      const machine::MachineConfig& machine) {
-    FTVMM_ASSIGN(const auto kernel, host::read_file(config.kernel, kMaxBootFileBytes));
-    std::vector<std::byte> initrd;
-    if (config.initrd) {
-        FTVMM_ASSIGN(initrd, host::read_file(*config.initrd, kMaxBootFileBytes));
-    }
-    machine::PowerOn start{kernel, initrd, config.cmdline, {}};
-    SystemEntropy().fill(start.rng_seed);
+                                                      const machine::MachineConfig& machine,
+                                                      const BootFiles& files,
+                                                      std::span<const std::byte> rng_seed) {
+    machine::PowerOn start{files.kernel, files.initrd, config.cmdline, {}};
+    FTVMM_CHECK(rng_seed.size() == start.rng_seed.size(), "the seed has its length");
+    std::ranges::copy(rng_seed, start.rng_seed.begin());
     auto made = machine::KvmMachine::power_on(system, machine, start);
     if (!made) {
         return Failure(

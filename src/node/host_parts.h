@@ -1,7 +1,10 @@
 // What a VM needs of its host: opened from its configuration, and what the machine is made of.
 #pragma once
 
+#include <cstddef>
 #include <deque>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "base/result.h"
@@ -28,9 +31,19 @@ struct HostParts {
 [[nodiscard]] machine::MachineConfig machine_config(const config::VmConfig& config,
                                                     const HostParts& parts);
 
-// A new machine with the kernel and initrd that the files hold now, and a seed from the host.
+// The kernel and initrd that the files hold now.
+struct BootFiles {
+    std::vector<std::byte> kernel;
+    std::vector<std::byte> initrd;
+};
+[[nodiscard]] Result<BootFiles> read_boot_files(const config::VmConfig& config);
+
+// What a guest is given at its power-on to make its random numbers of.
+[[nodiscard]] std::vector<std::byte> make_rng_seed();
+// A new machine. Requires a seed of boot::kRngSeedBytes.
 [[nodiscard]] Result<std::unique_ptr<machine::KvmMachine>> power_on(
     const kvm::System& system, const config::VmConfig& config,
-    const machine::MachineConfig& machine);
+    const machine::MachineConfig& machine, const BootFiles& files,
+    std::span<const std::byte> rng_seed);
 
 }  // namespace ftvmm::node

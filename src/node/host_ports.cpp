@@ -129,6 +129,18 @@ std::optional<OwnedInput> HostPorts::next_input(const replay::GuestMachine& mach
     return std::nullopt;
 }
 
+bool HostPorts::has_input(const replay::GuestMachine& machine) {
+    if (control_.has_power_button() || !answers_.empty() || disks_.has_done()) return true;
+    for (std::uint32_t i = 0; i < io_.nics().size(); ++i) {
+        if (!io_.nics()[i].is_empty() && machine.wants_packets(i)) return true;
+    }
+    return std::ranges::any_of(
+        std::array{replay::ConsolePort::kSerial, replay::ConsolePort::kVirtio},
+        [&](replay::ConsolePort port) {
+            return !io_.typed(port).is_empty() && machine.wants_console_bytes(port);
+        });
+}
+
 void HostPorts::reset() {
     requests_.clear();
     answers_.clear();

@@ -37,6 +37,8 @@ class HostPorts {
 
     // The next input that `machine` wants now. What it does not want stays where it is.
     [[nodiscard]] std::optional<OwnedInput> next_input(const replay::GuestMachine& machine);
+    // Whether next_input() would give one.
+    [[nodiscard]] bool has_input(const replay::GuestMachine& machine);
     // An answer is here already.
     [[nodiscard]] bool has_answers() const { return !answers_.empty(); }
     // Something may be there that the machine did not want: look again after each of its stops.

@@ -47,6 +47,7 @@ class InputLane {
         }
         return value;
     }
+    [[nodiscard]] bool is_empty() const { return queue_.size() == 0; }
     // The guest wants none now.
     void shut() {
         if (shut_.load(std::memory_order_relaxed) == 0) shut_.exchange(1);

@@ -39,6 +39,7 @@ class NicPort {
     void send_waiting();
     void set_offload(const replay::output::NicOffload& offload);
     [[nodiscard]] std::optional<Frame> take() { return lane_.take(); }
+    [[nodiscard]] bool is_empty() const { return lane_.is_empty(); }
     void shut() { lane_.shut(); }
     [[nodiscard]] bool is_shut() const { return lane_.is_shut(); }
     [[nodiscard]] std::uint64_t lost_frames() const { return lost_; }

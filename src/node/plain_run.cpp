@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/overloaded.h"
 #include "base/random.h"
 #include "base/signal_thread.h"
 #include "node/host_ports.h"
@@ -27,12 +28,29 @@ class Closing {
     VcpuControl& control_;
 };
 
+replay::record::EndKind kind_of(const End& end) {
+    using replay::record::EndKind;
+    return std::visit(Overloaded{
+                          [](const end::PoweredOff&) { return EndKind::kPoweredOff; },
+                          [](const end::Reset& reset) {
+                              return reset.triple_fault ? EndKind::kTripleFault : EndKind::kReset;
+                          },
+                          [](const end::Crashed&) { return EndKind::kCrashed; },
+                          [](const end::Stopped&) { return EndKind::kStopped; },
+                      },
+                      end);
+}
+
 // One power-on, to its end.
-Result<End> live(const PowerOn& power_on, VcpuThread& vcpu) {
+Result<End> live(const PowerOn& power_on, VcpuThread& vcpu, Recording* recording) {
     FTVMM_ASSIGN(const auto guest, power_on());
-    if (guest.start) return vcpu.run(*guest.machine, *guest.start);
-    vcpu.apply(*guest.machine, replay::input::WallClock{host::SystemWallClock().now()});
-    return vcpu.run(*guest.machine, GuestTime{});
+    if (recording != nullptr) recording->power_on(*guest.machine, guest.rng_seed);
+    if (!guest.start) {
+        vcpu.apply(*guest.machine, replay::input::WallClock{host::SystemWallClock().now()});
+    }
+    auto end = vcpu.run(*guest.machine, guest.start.value_or(GuestTime{}));
+    if (recording != nullptr && end) recording->end(*guest.machine, kind_of(*end));
+    return end;
 }
 
 }  // namespace
@@ -57,12 +75,12 @@ Result<PlainEnd> run_plainly(PlainRun options, const PowerOn& power_on, VcpuCont
     PlainEnd result{end::Stopped{}, {}};
     Statistics& statistics = control.statistics();
     HostPorts ports(*disks, *io, control, entropy);
-    VcpuThread vcpu(ports, control, statistics);
+    VcpuThread vcpu(ports, control, statistics, options.recording);
     ResetLoop resets;
     while (true) {
         const Instant born = clock.now();
         ++statistics.power_ons;
-        FTVMM_ASSIGN(result.end, live(power_on, vcpu));
+        FTVMM_ASSIGN(result.end, live(power_on, vcpu, options.recording));
         const auto* reset = std::get_if<end::Reset>(&result.end);
         if (reset == nullptr) {
             result.statistics = statistics;

@@ -1,4 +1,4 @@
-// A VM that runs for itself: nothing is recorded, and nobody takes over.
+// A VM that runs for itself: nobody takes over. What happens to it may be recorded.
 #pragma once
 
 #include <chrono>
@@ -11,6 +11,7 @@
 #include "node/disk_thread.h"
 #include "node/io_thread.h"
 #include "node/log.h"
+#include "node/recording.h"
 #include "node/statistics.h"
 #include "node/vcpu_thread.h"
 #include "replay/guest_machine.h"
@@ -25,12 +26,14 @@ struct PlainRun {
     bool handle_signals = true;
     std::chrono::seconds grace{60};  // From the button to the end of the power.
     Log log = log_to_stderr;
+    Recording* recording = nullptr;  // Who writes down what happens, if anybody; outlives the run.
 };
 
 // A guest to run. One that was restored goes on at `start`; one without has just been powered on.
 struct NewGuest {
     std::unique_ptr<replay::GuestMachine> machine;
     std::optional<GuestTime> start;
+    std::vector<std::byte> rng_seed;  // What one without was given, for a log.
 };
 // Makes the guest as it is when the power comes on; called again when it resets itself, after the
 // machine before is gone. On the vCPU thread.

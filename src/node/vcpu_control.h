@@ -33,6 +33,7 @@ class VcpuControl {
     [[nodiscard]] Result<void> call(Call call);
 
     // The vCPU thread's own.
+    [[nodiscard]] bool has_power_button() const { return power_button_; }
     [[nodiscard]] bool take_power_button() { return power_button_.exchange(false); }
     void answer_calls(replay::GuestMachine& machine);
     // No call is answered from here on.

@@ -26,7 +26,7 @@ class InMachine {
 Result<End> VcpuThread::run(replay::GuestMachine& machine, GuestTime start) {
     const InMachine in_machine(control_.waker(), machine);
     FTVMM_ASSIGN(DeadlineTimer timer, DeadlineTimer::create());
-    Guest guest{machine, std::move(timer), clock_.now() - start.time_since_epoch()};
+    Guest guest(machine, std::move(timer), clock_.now() - start.time_since_epoch());
     End end = run_to_end(guest);
     release_outputs(guest);
     ports_.flush();
@@ -39,6 +39,7 @@ End VcpuThread::run_to_end(Guest& guest) {
     Waker& waker = control_.waker();
     while (true) {
         const bool may_run = prepare(guest);
+        if (guest.failed) return end::Crashed{guest.failed->line()};
         if (control_.is_stopping()) return end::Stopped{};
         if (!may_run) {
             ports_.flush();
@@ -56,8 +57,10 @@ End VcpuThread::run_to_end(Guest& guest) {
 }
 
 bool VcpuThread::prepare(Guest& guest) {
+    if (!guest.at_landmark && !make_landmark(guest)) return true;
     release_outputs(guest);
-    if (control_.waker().take_news()) {
+    const bool has_new = control_.waker().take_news();
+    if (std::exchange(guest.has_news, false) || has_new) {
         ports_.flush();
         control_.answer_calls(guest.machine);
         give_due_time(guest);
@@ -68,12 +71,58 @@ bool VcpuThread::prepare(Guest& guest) {
         give_inputs(guest);
     }
     if (!guest.halted && guest.machine.shows_time()) give_time(guest, clock_.now());
-    cover_deadline(guest);
-    return !guest.halted && !ports_.is_congested();
+    const bool may_run = !guest.halted && !ports_.is_congested();
+    cover_deadline(guest, may_run);
+    if (recording_ != nullptr) recording_->at_landmark(guest.machine, clock_.now());
+    return may_run;
+}
+
+bool VcpuThread::make_landmark(Guest& guest) {
+    if (control_.waker().take_news()) {
+        guest.has_news = true;
+        ports_.flush();
+        control_.answer_calls(guest.machine);
+    }
+    const Instant now = clock_.now();
+    guest.timer.passed(now);
+    if (!guest.waiting_since && guest.has_news && ports_.has_input(guest.machine)) {
+        guest.waiting_since = now;
+    }
+    const auto due = checkpoint_due(guest);
+    if (!due) return false;
+    if (now < *due) {
+        guest.timer.cover(*due);
+        return false;
+    }
+    const auto made = recording_->checkpoint(guest.machine);
+    if (!made) {
+        guest.failed = made.error();
+        return false;
+    }
+    ++statistics_.checkpoints;
+    guest.at_landmark = true;
+    guest.has_news = true;
+    guest.waiting_since.reset();
+    return true;
+}
+
+// When something will have waited for too long.
+std::optional<Instant> VcpuThread::checkpoint_due(const Guest& guest) const {
+    std::optional<Instant> due;
+    if (guest.waiting_since) due = *guest.waiting_since + recording_->grace().for_input();
+    if (const auto tick = guest.machine.next_deadline()) {
+        const Instant tick_due =
+            guest.zero + tick->time_since_epoch() + recording_->grace().for_tick();
+        due = due ? std::min(*due, tick_due) : tick_due;
+    }
+    return due;
 }
 
 std::optional<End> VcpuThread::handle(Guest& guest, const replay::Stop& stop) {
     ++statistics_.stops.at(stop.index());
+    guest.at_landmark =
+        recording_ == nullptr || !std::holds_alternative<replay::stop::Kicked>(stop);
+    if (guest.at_landmark) guest.waiting_since.reset();
     if (std::holds_alternative<replay::stop::NeedsTime>(stop)) {
         give_time(guest, clock_.now());
     } else if (std::holds_alternative<replay::stop::Halted>(stop)) {
@@ -94,12 +143,14 @@ std::optional<End> VcpuThread::handle(Guest& guest, const replay::Stop& stop) {
 void VcpuThread::release_outputs(Guest& guest) {
     for (replay::Output& output : guest.machine.take_outputs()) {
         ++statistics_.outputs.at(output.index());
+        if (recording_ != nullptr) recording_->output(guest.machine);
         ports_.release(std::move(output));
     }
 }
 
 void VcpuThread::apply(replay::GuestMachine& machine, const replay::Input& input) {
     ++statistics_.inputs.at(input.index());
+    if (recording_ != nullptr) recording_->input(machine, input);
     machine.apply(input);
 }
 
@@ -126,9 +177,15 @@ void VcpuThread::give_inputs(Guest& guest) {
     } while (ports_.has_answers());
 }
 
-void VcpuThread::cover_deadline(Guest& guest) {
+void VcpuThread::cover_deadline(Guest& guest, bool may_run) {
     const auto deadline = guest.machine.next_deadline();
     if (!deadline) return;
+    if (recording_ != nullptr && may_run) {
+        // Before that, a landmark of its own makes do.
+        guest.timer.cover(guest.zero + deadline->time_since_epoch() +
+                          recording_->grace().for_tick());
+        return;
+    }
     // A timer that is always due would leave the guest no time to run: its expiries are merged.
     constexpr std::chrono::microseconds kLeast{100};
     guest.timer.cover(

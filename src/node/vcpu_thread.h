@@ -3,12 +3,14 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 
 #include "base/clock.h"
 #include "base/result.h"
 #include "node/deadline_timer.h"
 #include "node/host_ports.h"
+#include "node/recording.h"
 #include "node/statistics.h"
 #include "node/vcpu_control.h"
 #include "replay/guest_machine.h"
@@ -39,11 +41,16 @@ using End = std::variant<end::PoweredOff, end::Reset, end::Crashed, end::Stopped
 // Guest time goes on with the host's from where the guest starts. It is read from the host's clock
 // and reaches the machine when it asks (NeedsTime), when a timer is due, and before each run of a
 // guest that sees its clock without asking.
+//
+// A guest that is recorded gets its inputs at landmarks alone. Where a kick has ended a run it is
+// at none, and runs on until it comes to one by itself, or until an input has waited for so long
+// that it is worth a checkpoint.
 class VcpuThread {
   public:
     // All outlive it.
-    VcpuThread(HostPorts& ports, VcpuControl& control, Statistics& statistics)
-        : ports_(ports), control_(control), statistics_(statistics) {}
+    VcpuThread(HostPorts& ports, VcpuControl& control, Statistics& statistics,
+               Recording* recording = nullptr)
+        : ports_(ports), control_(control), statistics_(statistics), recording_(recording) {}
 
     // One power-on, or a restored machine that goes on at `start`, until its end. An error: the
     // guest could not be run at all.
@@ -55,27 +62,40 @@ class VcpuThread {
   private:
     // One power-on.
     struct Guest {
+        Guest(replay::GuestMachine& its_machine, DeadlineTimer its_timer, Instant its_zero)
+            : machine(its_machine), timer(std::move(its_timer)), zero(its_zero) {}
+
         replay::GuestMachine& machine;
         DeadlineTimer timer;
         Instant zero;  // When its time was 0.
         bool halted = false;
         Instant looked_at{};  // When the timers were last looked at.
+
+        // Of a guest that is recorded.
+        bool at_landmark = true;
+        bool has_news = false;                 // Which waits for the next landmark,
+        std::optional<Instant> waiting_since;  // and an input is among it.
+        std::optional<Error> failed;           // It can not be recorded any more.
     };
 
     [[nodiscard]] End run_to_end(Guest& guest);
     // Between two runs: whether the machine may run on.
     [[nodiscard]] bool prepare(Guest& guest);
+    // Between two landmarks: whether the guest stands at one now, by a checkpoint.
+    [[nodiscard]] bool make_landmark(Guest& guest);
+    [[nodiscard]] std::optional<Instant> checkpoint_due(const Guest& guest) const;
     // What to do about `stop`; the end, if it is one.
     [[nodiscard]] std::optional<End> handle(Guest& guest, const replay::Stop& stop);
     void release_outputs(Guest& guest);
     void give_time(Guest& guest, Instant now);
     void give_due_time(Guest& guest);
     void give_inputs(Guest& guest);
-    void cover_deadline(Guest& guest);
+    void cover_deadline(Guest& guest, bool may_run);
 
     HostPorts& ports_;
     VcpuControl& control_;
     Statistics& statistics_;
+    Recording* recording_;
     SystemClock clock_;
 };
 

@@ -29,6 +29,7 @@ log::Header to_message(const LogHeader& header) {
     message.set_build(header.build);
     message.set_vm_name(header.vm_name);
     message.set_vm_uuid(header.vm_uuid);
+    message.set_config_file(header.config_file);
     message.set_memory_bytes(header.memory_bytes);
     message.set_cpu_model(header.cpu_model);
     message.set_cpuid_hash(header.cpuid_hash);
@@ -54,6 +55,7 @@ LogHeader from_message(const log::Header& message) {
     header.build = message.build();
     header.vm_name = message.vm_name();
     header.vm_uuid = message.vm_uuid();
+    header.config_file = message.config_file();
     header.memory_bytes = message.memory_bytes();
     header.cpu_model = message.cpu_model();
     header.cpuid_hash = message.cpuid_hash();

@@ -25,6 +25,7 @@ struct LogHeader {
     std::string build;  // Of ftvmm: its version, and what tells two builds of it apart.
     std::string vm_name;
     std::string vm_uuid;
+    std::string config_file;  // Its vm.toml, where it was recorded.
     std::uint64_t memory_bytes = 0;
     std::string cpu_model;     // As in vm.toml.
     std::string cpuid_hash;    // Of the CPUID leaves that the guest sees.
@@ -54,7 +55,7 @@ inline constexpr std::size_t kLogHeaderPrefixBytes = 16;
 [[nodiscard]] Result<LogHeader> decode_log_header(std::span<const std::byte> bytes);
 
 // Why a log of `recorded` can not be replayed by a run of `here`: what differs, both values and
-// what to do; nothing if it can. The VM's name and the time of creation may differ, and a disk that
+// what to do; nothing if it can. The VM's name, where its vm.toml is and the time of creation may differ, and a disk that
 // was hashed on one side only is taken for the same.
 [[nodiscard]] std::optional<Error> mismatch(const LogHeader& recorded, const LogHeader& here);
 

@@ -39,8 +39,7 @@ Result<KvmMachine::VmParts> create_vm(const kvm::System& system, boot::CpuModel 
                                       GuestMemory memory) {
     FTVMM_ASSIGN(const auto capabilities, kvm::Capabilities::probe(system));
     FTVMM_TRY(capabilities.require(kNeededCapabilities));
-    FTVMM_ASSIGN(const auto supported, system.get_supported_cpuid());
-    FTVMM_ASSIGN(auto cpuid, boot::make_cpuid(model, leaves_of(supported)));
+    FTVMM_ASSIGN(auto cpuid, guest_cpuid(system, model));
 
     FTVMM_ASSIGN(auto vm, system.create_vm());
     constexpr std::array kMsrReasons{std::uint64_t{
@@ -83,6 +82,11 @@ static_assert(boot::kDsdtPciPortsStart == pci::kPortWindowStart &&
               boot::kDsdtPciMemoryEnd == pci::kMemoryWindowEnd);
 
 }  // namespace
+
+Result<std::vector<boot::CpuidLeaf>> guest_cpuid(const kvm::System& system, boot::CpuModel model) {
+    FTVMM_ASSIGN(const auto supported, system.get_supported_cpuid());
+    return boot::make_cpuid(model, leaves_of(supported));
+}
 
 std::uint64_t ExitCounts::total() const {
     const std::size_t interrupted = kvm::Exit(kvm::exit::Interrupted{}).index();

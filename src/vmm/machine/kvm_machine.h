@@ -33,6 +33,10 @@ struct MachineConfig {
     VirtioConfig virtio;
 };
 
+// What CPUID tells a guest of `model` on this host; make_cpuid()'s errors.
+[[nodiscard]] Result<std::vector<boot::CpuidLeaf>> guest_cpuid(const kvm::System& system,
+                                                               boot::CpuModel model);
+
 // What it starts with. The files' bytes are read during power_on() alone.
 struct PowerOn {
     std::span<const std::byte> kernel;

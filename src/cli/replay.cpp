@@ -1,0 +1,193 @@
+#include "cli/replay.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <string_view>
+#include <utility>
+
+#include "base/overloaded.h"
+#include "config/read_config.h"
+#include "node/host_parts.h"
+#include "node/log_identity.h"
+#include "node/replay_run.h"
+#include "vmm/kvm/system.h"
+
+namespace ftvmm::cli {
+
+namespace {
+
+void say(const std::string& line) {
+    node::log_to_stderr(line);
+}
+
+double seconds_of(GuestTime time) {
+    return std::chrono::duration<double>(time.time_since_epoch()).count();
+}
+
+// "812" is a record's number, "12.5s" a guest time.
+Result<void> read_until(std::string_view text, node::ReplayRun& run) {
+    const bool is_time = text.ends_with('s');
+    if (is_time) text.remove_suffix(1);
+    const char* const end = text.data() + text.size();
+    double seconds = 0;
+    std::uint64_t seq = 0;
+    const auto read = is_time ? std::from_chars(text.data(), end, seconds)
+                              : std::from_chars(text.data(), end, seq);
+    constexpr double kMostSeconds = 1e9;
+    if (read.ec != std::errc() || read.ptr != end || seconds < 0 || seconds > kMostSeconds) {
+        return fail(fmt::format("--until {} is neither a record's number nor a time", text),
+                    "write 812, or 12.5s");
+    }
+    if (is_time) {
+        run.until_time = GuestTime(std::chrono::duration_cast<GuestTime::duration>(
+            std::chrono::duration<double>(seconds)));
+    } else {
+        run.until_seq = replay::Seq(seq);
+    }
+    return {};
+}
+
+// A line that is written over, where a person looks on.
+class ProgressLine {
+  public:
+    explicit ProgressLine(std::uint64_t bytes) : bytes_(bytes) {}
+    ProgressLine(const ProgressLine&) = delete;
+    ProgressLine& operator=(const ProgressLine&) = delete;
+    ~ProgressLine() {
+        if (shown_) fmt::print(stderr, "\r\033[K");
+    }
+
+    void show(const node::ReplayProgress& progress) {
+        constexpr std::size_t kWidth = 30;
+        const double part =
+            bytes_ == 0 ? 1 : static_cast<double>(progress.bytes) / static_cast<double>(bytes_);
+        const auto filled = static_cast<std::size_t>(part * kWidth);
+        fmt::print(stderr, "\r\033[K[{}{}] {:3.0f} %  guest time {:.1f} s, exit {}",
+                   std::string(filled, '#'), std::string(kWidth - std::min(filled, kWidth), '.'),
+                   part * 100, seconds_of(progress.time), progress.landmark.exits);
+        shown_ = true;
+    }
+
+  private:
+    std::uint64_t bytes_;
+    bool shown_ = false;
+};
+
+int report(const node::ReplayEnd& end) {
+    const std::string how_far =
+        fmt::format("{} records, {} exits, {} checkpoints, {:.3f} s of the guest's time",
+                    end.records, end.progress.landmark.exits, end.progress.landmark.checkpoints,
+                    seconds_of(end.progress.time));
+    return std::visit(
+        Overloaded{
+            [&](const node::replay_end::Ended& ended) {
+                say(fmt::format(
+                    "the replay agrees with the log to its end ({}): {}, digest {:016x}",
+                    replay::name_of(ended.end.kind), how_far, ended.end.digest));
+                return kReplayAgreed;
+            },
+            [&](const node::replay_end::LogEnded& ended) {
+                say(fmt::format("the replay agrees with all that the log holds: {}; {}", how_far,
+                                replay::describe(ended.tail)));
+                return ended.tail.kind == replay::LogTail::Kind::kCorrupt ? kReplayFailed
+                                                                          : kReplayCut;
+            },
+            [&](const node::replay_end::Reached&) {
+                say(fmt::format("the replay agrees with the log so far: {}", how_far));
+                return kReplayAgreed;
+            },
+            [&](const node::replay_end::Diverged& diverged) {
+                say("DIVERGED: " + replay::describe(diverged.divergence));
+                say("so far: " + how_far);
+                return kReplayDiverged;
+            },
+        },
+        end.how);
+}
+
+// What stood in the log's place for the disks is enough: what was read from them is in the log.
+machine::MachineConfig machine_of(const config::VmConfig& config, const replay::LogHeader& header) {
+    machine::MachineConfig machine;
+    machine.memory_bytes = config.memory_bytes;
+    machine.cpu_model =
+        config.cpu_model == config::CpuModel::kV3 ? boot::CpuModel::kV3 : boot::CpuModel::kV2;
+    for (std::size_t i = 0; i < header.disks.size(); ++i) {
+        const std::string serial = i < config.disks.size() ? config.disks[i].serial : "";
+        machine.virtio.disks.push_back(
+            {header.disks[i].bytes / virtio::kSectorBytes, header.disks[i].read_only, serial});
+    }
+    for (const auto& nic : config.nics)
+        machine.virtio.nics.push_back({nic.mac.bytes});
+    return machine;
+}
+
+Result<config::VmConfig> load(const std::string& file) {
+    auto config = config::load_config(file);
+    if (config) return std::move(*config);
+    std::string text;
+    for (const auto& problem : config.error())
+        text += (text.empty() ? "" : "; ") + problem.text();
+    return fail(text, "--config names the vm.toml that was recorded with");
+}
+
+Result<int> replay_checked(const ReplayOptions& options) {
+    FTVMM_ASSIGN(auto log, replay::LogReader::open(options.log));
+    const replay::LogHeader& header = log.header();
+    const std::string file = options.config.empty() ? header.config_file : options.config;
+    FTVMM_ASSIGN(const auto config, load(file));
+    FTVMM_ASSIGN(const auto system, kvm::System::open(options.device));
+    FTVMM_ASSIGN(const auto files, node::read_boot_files(config));
+    const auto machine = machine_of(config, header);
+    FTVMM_ASSIGN(const auto here,
+                 node::log_header_of(system, config, machine, files, file, options.build));
+    if (auto differs = replay::mismatch(header, here)) return Failure(std::move(*differs));
+
+    node::ReplayRun run;
+    if (options.until) FTVMM_TRY(read_until(*options.until, run));
+    if (options.console) {
+        run.output = [](const replay::Output& output) {
+            const auto* print = std::get_if<replay::output::ConsoleBytes>(&output);
+            if (print == nullptr) return;
+            (void)std::fwrite(print->bytes.data(), 1, print->bytes.size(), stdout);
+            (void)std::fflush(stdout);
+        };
+    }
+    std::error_code unknown;
+    const auto bytes = std::filesystem::file_size(options.log, unknown);
+    ProgressLine line(unknown ? 0 : bytes);
+    if (::isatty(STDERR_FILENO) == 1) {
+        run.progress = [&line](const node::ReplayProgress& progress) { line.show(progress); };
+    }
+    const node::MakeMachine make =
+        [&](std::span<const std::byte> seed) -> Result<std::unique_ptr<replay::GuestMachine>> {
+        if (seed.size() != boot::kRngSeedBytes) return fail("the log's seed is none of a guest's");
+        FTVMM_ASSIGN(auto made, node::power_on(system, config, machine, files, seed));
+        made->interrupt_at_landmarks_only();
+        return made;
+    };
+    const Instant start = SystemClock().now();
+    FTVMM_ASSIGN(const auto end, node::run_replay(log, make, run));
+    const int code = report(end);
+    say(fmt::format("it took {:.1f} s",
+                    std::chrono::duration<double>(SystemClock().now() - start).count()));
+    if (options.hash_memory && end.machine) {
+        say(fmt::format("memory hash {:016x}", end.machine->memory_hash()));
+    }
+    return code;
+}
+
+}  // namespace
+
+int replay_log(const ReplayOptions& options) {
+    const auto code = replay_checked(options);
+    if (code) return *code;
+    say(code.error().line());
+    return kReplayFailed;
+}
+
+}  // namespace ftvmm::cli
