@@ -179,6 +179,21 @@ TEST_CASE("A batch that is missing in between is told, and one that comes twice"
     CHECK(read.tail.kind == Kind::kCorrupt);
 }
 
+TEST_CASE("A batch that goes back is told, unless it begins a life") {
+    const Folder folder;
+    const auto batch_at = [](Seq seq, std::uint64_t exits) {
+        return testing::batch_of(seq, {{{exits, 0}, 1, input::PowerButton{}}});
+    };
+    const auto life = testing::batch_of(Seq(2), {{{}, 0, record::PowerOn{}}});
+    write_log(folder.file(), {batch_at(Seq(0), 5), batch_at(Seq(1), 5), life, batch_at(Seq(3), 4)});
+    CHECK(read_log(folder.file()).batches.size() == 4);
+    fs::remove(folder.file());
+    write_log(folder.file(), {batch_at(Seq(0), 5), batch_at(Seq(1), 4)});
+    const auto read = read_log(folder.file());
+    CHECK(read.batches.size() == 1);
+    CHECK(read.tail.kind == Kind::kCorrupt);
+}
+
 TEST_CASE("A log may begin with any record") {
     const Folder folder;
     write_log(folder.file(), {sample_batches()[1]});
