@@ -10,6 +10,7 @@
 #include "cli/config_check.h"
 #include "cli/create.h"
 #include "cli/doctor.h"
+#include "cli/log.h"
 #include "cli/replay.h"
 #include "cli/run.h"
 
@@ -104,6 +105,29 @@ void add_replay(CLI::App& app, Verb& chosen) {
     verb->callback([options, &chosen] { chosen = [options] { return replay_log(*options); }; });
 }
 
+void add_log(CLI::App& app, Verb& chosen) {
+    const auto options = std::make_shared<ftvmm::cli::LogOptions>();
+    auto* verb = app.add_subcommand("log", "Look into the log of a recorded VM");
+    verb->require_subcommand(1);
+    const auto add = [&](const char* name, const char* what,
+                         int (*act)(const ftvmm::cli::LogOptions&)) {
+        auto* part = verb->add_subcommand(name, what);
+        part->add_option("LOG", options->log, "The file")->required();
+        part->add_flag("--json", options->json, "Print it as JSON");
+        part->footer(
+            "Exit codes: 0 the log was read to its end, 1 it is damaged and was read up to there, "
+            "2 it cannot be read.");
+        part->callback(
+            [options, act, &chosen] { chosen = [options, act] { return act(*options); }; });
+        return part;
+    };
+    add("stat", "Tell what it holds, by kind", ftvmm::cli::log_stat);
+    add("verify", "Read all of it and name what is damaged", ftvmm::cli::log_verify);
+    auto* show = add("show", "Print its records, a line each", ftvmm::cli::log_show);
+    show->add_option("--from", options->from, "The number of the first record");
+    show->add_option("--count", options->count, "How many records");
+}
+
 int run_command(int argc, char** argv) {
     CLI::App app("ftvmm keeps a virtual machine running when the host under it dies.", "ftvmm");
     app.set_version_flag("--version", FTVMM_VERSION);
@@ -116,6 +140,7 @@ int run_command(int argc, char** argv) {
     add_run(app, chosen);
     add_record(app, chosen);
     add_replay(app, chosen);
+    add_log(app, chosen);
     CLI11_PARSE(app, argc, argv);
     return chosen();
 }

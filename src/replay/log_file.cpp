@@ -148,6 +148,11 @@ Result<std::optional<Batch>> LogReader::next() {
     if (stored < payload_.size()) return end(Kind::kTorn);
     auto batch = decode_payload(*header, payload_);
     if (!batch) return end(Kind::kCorrupt, batch.error().what());
+    const Record& first = batch->records.front();
+    if (first.at < at_ && !std::holds_alternative<record::PowerOn>(first.body)) {
+        return end(Kind::kCorrupt, "its records lie before those of the batch before it");
+    }
+    at_ = batch->records.back().at;
     offset_ += bytes.size() + stored;
     next_ = batch->first + batch->records.size();
     const auto* last = std::get_if<record::End>(&batch->records.back().body);

@@ -87,6 +87,7 @@ class LogReader {
     LogHeader header_;
     std::uint64_t offset_ = 0;  // Behind the last whole batch.
     std::optional<Seq> next_;   // Of the next batch, if there was one.
+    Landmark at_;               // Of the last record.
     bool is_ended_ = false;     // The last record is the last end.
     std::vector<std::byte> payload_;
     LogTail tail_;

@@ -86,6 +86,7 @@ struct Compared {
 
 std::string describe(const std::vector<LogHeader::Disk>& disks) {
     std::vector<std::string> texts;
+    texts.reserve(disks.size());
     for (const LogHeader::Disk& disk : disks)
         texts.push_back(fmt::format("{} bytes{}", disk.bytes, disk.read_only ? " read-only" : ""));
     return or_none(fmt::format("{}", fmt::join(texts, ", ")));

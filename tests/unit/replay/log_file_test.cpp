@@ -22,10 +22,8 @@ namespace ftvmm::replay {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::batch_of;
 using testing::sample_batches;
 using testing::sample_header;
-using testing::sample_records;
 using Kind = LogTail::Kind;
 
 class Folder {
@@ -79,6 +77,10 @@ Read read_log(const std::string& path) {
     }
     read.tail = reader->tail();
     return read;
+}
+
+std::string golden_path() {
+    return std::string(FTVMM_GOLDEN) + "/log-v1";
 }
 
 // Where each batch of the sample log begins, and where it ends.
@@ -177,6 +179,21 @@ TEST_CASE("A batch that is missing in between is told, and one that comes twice"
     CHECK(read.tail.kind == Kind::kCorrupt);
 }
 
+TEST_CASE("A batch that goes back is told, unless it begins a life") {
+    const Folder folder;
+    const auto batch_at = [](Seq seq, std::uint64_t exits) {
+        return testing::batch_of(seq, {{{exits, 0}, 1, input::PowerButton{}}});
+    };
+    const auto life = testing::batch_of(Seq(2), {{{}, 0, record::PowerOn{}}});
+    write_log(folder.file(), {batch_at(Seq(0), 5), batch_at(Seq(1), 5), life, batch_at(Seq(3), 4)});
+    CHECK(read_log(folder.file()).batches.size() == 4);
+    fs::remove(folder.file());
+    write_log(folder.file(), {batch_at(Seq(0), 5), batch_at(Seq(1), 4)});
+    const auto read = read_log(folder.file());
+    CHECK(read.batches.size() == 1);
+    CHECK(read.tail.kind == Kind::kCorrupt);
+}
+
 TEST_CASE("A log may begin with any record") {
     const Folder folder;
     write_log(folder.file(), {sample_batches()[1]});
@@ -250,14 +267,8 @@ TEST_CASE("A log that can not grow keeps what was whole, says where, and takes m
     CHECK(read_log(folder.file()).batches.size() == 2);
 }
 
-namespace {
-
-const std::string kGolden = std::string(FTVMM_GOLDEN) + "/log-v1";
-
-}  // namespace
-
 TEST_CASE("Version 1 of the format is read as it was when it was defined, and written the same") {
-    const auto read = read_log(kGolden);
+    const auto read = read_log(golden_path());
     REQUIRE(read.batches.size() == 3);
     CHECK(read.tail.kind == Kind::kEnded);
     for (std::size_t i = 0; i < 3; ++i)
@@ -266,13 +277,13 @@ TEST_CASE("Version 1 of the format is read as it was when it was defined, and wr
     const Folder folder;
     write_log(folder.file(), sample_batches());
     const std::size_t same = sample_borders()[2];
-    CHECK(read_file(folder.file()).substr(0, same) == read_file(kGolden).substr(0, same));
+    CHECK(read_file(folder.file()).substr(0, same) == read_file(golden_path()).substr(0, same));
 }
 
 // Only for a new version: unit_replay "[.golden]" writes the file, which then stays as it is.
 TEST_CASE("The golden log is written anew", "[.golden]") {
-    fs::remove(kGolden);
-    write_log(kGolden, sample_batches());
+    fs::remove(golden_path());
+    write_log(golden_path(), sample_batches());
 }
 
 }  // namespace ftvmm::replay

@@ -17,7 +17,7 @@ using testing::mark_at;
 using testing::scripted;
 using testing::ScriptedMachine;
 
-const Body kButton = input::PowerButton{};
+constexpr input::PowerButton kButton;
 
 Body time_of(int ns) {
     return input::Time{GuestTime(GuestTime::duration(ns))};
@@ -27,7 +27,8 @@ Body time_of(int ns) {
 struct Replay {
     explicit Replay(std::vector<Record> records, const ReplayOptions& options = {})
         : replayer(machine, options) {
-        REQUIRE(replayer.feed({options.first, std::move(records)}));
+        const auto fed = replayer.feed({options.first, std::move(records)});
+        REQUIRE(fed);
     }
     Step step() {
         auto result = replayer.step();

@@ -17,6 +17,7 @@ constexpr std::uint64_t kPatience = 100'000;
 
 std::vector<std::uint64_t> hashes_of(const std::vector<Output>& outputs) {
     std::vector<std::uint64_t> hashes;
+    hashes.reserve(outputs.size());
     for (const Output& output : outputs)
         hashes.push_back(hash_of(output));
     return hashes;
