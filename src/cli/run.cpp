@@ -20,6 +20,7 @@
 #include "node/plain_run.h"
 #include "node/recording.h"
 #include "node/suspend.h"
+#include "replay/content_hash.h"
 #include "vmm/host/console_log.h"
 #include "vmm/host/console_socket.h"
 #include "vmm/host/terminal_console.h"
@@ -98,6 +99,8 @@ int report_end(const node::End& end) {
 struct Log {
     std::unique_ptr<node::LogThread> thread;
     std::optional<node::Recording> recording;
+    std::string kernel_hash;
+    std::string initrd_hash;
 
     // A log that can not go on ends the guest: it never runs on unrecorded.
     Result<void> create(const std::string& path, const replay::LogHeader& header,
@@ -109,7 +112,22 @@ struct Log {
                 control.stop();
             });
         recording.emplace(*thread);
+        kernel_hash = header.kernel_hash;
+        initrd_hash = header.initrd_hash;
         return {};
+    }
+    // All lives of one log begin with the same files.
+    [[nodiscard]] Result<void> check(const node::BootFiles& files) const {
+        if (!recording) return {};
+        const bool is_same =
+            replay::content_hash(files.kernel) == kernel_hash &&
+            (files.initrd.empty() ? initrd_hash.empty()
+                                  : replay::content_hash(files.initrd) == initrd_hash);
+        if (is_same) return {};
+        return fail(
+            "the kernel or the initrd has changed while the VM was recorded: its next life "
+            "would be in no log",
+            "record it anew");
     }
     Result<void> finish() {
         if (!thread) return {};
@@ -124,12 +142,12 @@ Result<int> run_config(const RunOptions& options, const config::VmConfig& config
     FTVMM_ASSIGN(auto parts, node::open_host_parts(config));
     const auto machine_config = node::machine_config(config, parts);
     FTVMM_ASSIGN(auto consoles, open_consoles(options, config));
-    FTVMM_ASSIGN(const auto files, node::read_boot_files(config));
 
     machine::ExitCounts exits;
     node::VcpuControl control;
     Log log;
     if (!options.record.empty()) {
+        FTVMM_ASSIGN(const auto files, node::read_boot_files(config));
         FTVMM_ASSIGN(const auto header, node::log_header_of(system, config, machine_config, files,
                                                             options.file, options.build));
         FTVMM_TRY(log.create(options.record, header, control));
@@ -175,6 +193,9 @@ Result<int> run_config(const RunOptions& options, const config::VmConfig& config
             const GuestTime start = machine->now();
             return node::NewGuest{std::move(machine), start, {}};
         }
+        // For this moment alone: they are large.
+        FTVMM_ASSIGN(const auto files, node::read_boot_files(config));
+        FTVMM_TRY(log.check(files));
         auto seed = node::make_rng_seed();
         FTVMM_ASSIGN(auto machine, node::power_on(system, config, machine_config, files, seed));
         if (log.recording) {

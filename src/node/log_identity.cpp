@@ -3,11 +3,10 @@
 #include <fmt/format.h>
 
 #include <filesystem>
-#include <sstream>
+#include <fstream>
 #include <string_view>
 
 #include "replay/content_hash.h"
-#include "vmm/host/read_file.h"
 #include "vmm/host/wall_clock.h"
 
 namespace ftvmm::node {
@@ -16,12 +15,8 @@ namespace {
 
 // What of /proc/cpuinfo tells processors apart whose results may differ.
 Result<std::string> host_cpu() {
-    constexpr std::uint64_t kMostBytes = std::uint64_t{16} << 20U;
-    FTVMM_ASSIGN(const auto bytes, host::read_file("/proc/cpuinfo", kMostBytes));
-    std::string text;
-    for (const std::byte byte : bytes)
-        text += std::to_integer<char>(byte);
-    std::istringstream lines(text);
+    constexpr const char* kFile = "/proc/cpuinfo";
+    std::ifstream lines(kFile);
     std::string cpu;
     for (std::string line; std::getline(lines, line) && !line.empty();) {
         const std::string_view name(line.data(), line.find_first_of("\t:"));
@@ -34,6 +29,7 @@ Result<std::string> host_cpu() {
         if (!cpu.empty()) cpu += ", ";
         cpu += fmt::format("{} {}", name, line.substr(colon + 2));
     }
+    if (cpu.empty()) return fail(fmt::format("{} does not tell which processor this is", kFile));
     return cpu;
 }
 

@@ -29,7 +29,7 @@ struct Plain {
     Result<PlainEnd> run(const MakeGuest& make) {
         const PowerOn power_on = [&make]() -> Result<NewGuest> {
             FTVMM_ASSIGN(auto machine, make());
-            return NewGuest{std::move(machine), std::nullopt};
+            return NewGuest{std::move(machine), std::nullopt, {}};
         };
         return run_plainly(std::move(options), power_on, control);
     }
