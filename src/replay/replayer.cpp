@@ -203,12 +203,11 @@ Replayer::Outcome Replayer::check_may_run() const {
 }
 
 Step Replayer::run(const Record& next) {
-    const Landmark before = machine_->landmark();
     const auto stop = machine_->run();
     if (stop && std::holds_alternative<stop::Kicked>(*stop)) return step::Kicked{};
     note(stop ? *stop : Stop(stop::Crashed{stop.error().line()}));
     const Landmark here = machine_->landmark();
-    if (here != before) begin_landmark();
+    begin_landmark();
     collect_outputs();
     if (here.exits > next.at.exits) {
         return diverge(DivergenceKind::kOvershot,

@@ -143,6 +143,14 @@ TEST_CASE("Records that go back are refused, but for a power-on at zero") {
     CHECK(error_of(bytes_of({0x50, 0, 0, 1, 0xf7, 0, 0, 0, 0, 0}), 2).empty());
 }
 
+TEST_CASE("Times and outputs are counted from zero behind a power-on") {
+    // Twice a time of 5 and output mark 7, as differences, with a power-on between.
+    const auto decoded = decode_records(bytes_of({0x00, 5, 0x09, 7, 0x07, 0, 0x00, 5, 0x09, 7}), 5);
+    REQUIRE(decoded);
+    CHECK(decoded->at(3).body == Body(time_at(5)));
+    CHECK(decoded->at(4).body == Body(record::OutputMark{7}));
+}
+
 TEST_CASE("Small numbers of either sign are small in zigzag, and all come back") {
     CHECK(to_zigzag(0) == 0);
     CHECK(to_zigzag(-1) == 1);
