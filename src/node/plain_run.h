@@ -54,8 +54,9 @@ struct PlainEnd {
 class ResetLoop {
   public:
     static constexpr int kMaxResets = 5;
-    // No guest is up and useful in less.
-    static constexpr std::chrono::seconds kShortLife{10};
+    // A guest that does something in between takes longer to shut down and come up again; one that
+    // panics over and over takes less, on a slow host too.
+    static constexpr std::chrono::seconds kShortLife{60};
 
     // A guest reset itself `life` after its power-on. True: that was one too many.
     [[nodiscard]] bool add(std::chrono::nanoseconds life) {
