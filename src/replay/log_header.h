@@ -55,8 +55,8 @@ inline constexpr std::size_t kLogHeaderPrefixBytes = 16;
 [[nodiscard]] Result<LogHeader> decode_log_header(std::span<const std::byte> bytes);
 
 // Why a log of `recorded` can not be replayed by a run of `here`: what differs, both values and
-// what to do; nothing if it can. The VM's name, where its vm.toml is and the time of creation may differ, and a disk that
-// was hashed on one side only is taken for the same.
+// what to do; nothing if it can. The VM's name, where its vm.toml is and the time of creation may
+// differ, and a disk that was hashed on one side only is taken for the same.
 [[nodiscard]] std::optional<Error> mismatch(const LogHeader& recorded, const LogHeader& here);
 
 }  // namespace ftvmm::replay

@@ -108,7 +108,7 @@ class Refusals(unittest.TestCase):
         self.assertIn("/nowhere/socket", done.stderr)
 
     def test_a_guest_that_resets_itself_as_soon_as_it_starts(self) -> None:
-        # Not with Linux: that takes an emulated host more than the ten seconds to come as far as its panic.
+        # Not with Linux: that takes an emulated host so long to come as far as its panic that the test would take minutes.
         encoded = base64.b64encode(faulting_kernel()).decode()
         tb.out("h1", f"echo {encoded} | base64 -d > {FOLDER}/faulting")
         config = toml(kernel=f"{FOLDER}/faulting", initrd="")
