@@ -111,7 +111,9 @@ struct Log {
                 say(error.with_context("the log can not go on, so the guest's power ends").line());
                 control.stop();
             });
-        recording.emplace(*thread);
+        recording.emplace(*thread, [](replay::GuestMachine& guest) {
+            return dynamic_cast<machine::KvmMachine&>(guest).settle_dirty_pages();
+        });
         kernel_hash = header.kernel_hash;
         initrd_hash = header.initrd_hash;
         return {};
@@ -200,6 +202,7 @@ Result<int> run_config(const RunOptions& options, const config::VmConfig& config
         FTVMM_ASSIGN(auto machine, node::power_on(system, config, machine_config, files, seed));
         if (log.recording) {
             machine->interrupt_at_landmarks_only();
+            FTVMM_TRY(machine->track_dirty_pages());
         }
         if (options.stats) say("the kernel's TSC is taken out: " + machine->tsc_patch()->summary());
         machine->count_into(exits);

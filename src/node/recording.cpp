@@ -30,16 +30,17 @@ void Recording::end(const replay::GuestMachine& machine, replay::record::EndKind
     hand_on();
 }
 
-void Recording::at_landmark(replay::GuestMachine& machine, Instant now) {
+Result<void> Recording::at_landmark(replay::GuestMachine& machine, Instant now) {
     if (now - settled_at_ >= kSettleEvery && settle_) {
-        settle_(machine);
+        FTVMM_TRY(settle_(machine));
         settled_at_ = now;
     }
-    if (now - flushed_at_ < kFlushEvery) return;
+    if (now - flushed_at_ < kFlushEvery) return {};
     flushed_at_ = now;
-    if (!recorder_.has_open()) return;
+    if (!recorder_.has_open()) return {};
     recorder_.flush(machine);
     hand_on();
+    return {};
 }
 
 }  // namespace ftvmm::node

@@ -18,7 +18,7 @@ namespace ftvmm::node {
 class Recording {
   public:
     // Now and then, at a landmark, whatever makes the next checkpoint small is done.
-    using Settle = std::function<void(replay::GuestMachine&)>;
+    using Settle = std::function<Result<void>(replay::GuestMachine&)>;
 
     // `log` outlives it.
     explicit Recording(LogThread& log, Settle settle = {})
@@ -33,7 +33,7 @@ class Recording {
 
     // The guest stands at a landmark, and it is `now`: what was recorded long enough ago goes to
     // the log.
-    void at_landmark(replay::GuestMachine& machine, Instant now);
+    [[nodiscard]] Result<void> at_landmark(replay::GuestMachine& machine, Instant now);
 
     [[nodiscard]] const LandmarkGrace& grace() const { return grace_; }
     [[nodiscard]] const replay::LogStatistics& statistics() const { return recorder_.statistics(); }

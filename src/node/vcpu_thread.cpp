@@ -73,7 +73,10 @@ bool VcpuThread::prepare(Guest& guest) {
     if (!guest.halted && guest.machine.shows_time()) give_time(guest, clock_.now());
     const bool may_run = !guest.halted && !ports_.is_congested();
     cover_deadline(guest, may_run);
-    if (recording_ != nullptr) recording_->at_landmark(guest.machine, clock_.now());
+    if (recording_ != nullptr) {
+        const auto written = recording_->at_landmark(guest.machine, clock_.now());
+        if (!written) guest.failed = written.error();
+    }
     return may_run;
 }
 
