@@ -63,10 +63,10 @@ bridge = "br0"
     def copy_disk(self, image: str = "cloud") -> None:
         self.tb.out(self.host, f"cp --sparse=always {IMAGES}/{image}/disk.img {self.disk}")
 
-    def start(self, *options: str) -> None:
+    def start(self, *options: str, verb: str = "run") -> None:
         """Starts ftvmm and connects to both consoles.  Its exit code will be in the folder."""
         folder = self.folder
-        words = [FTVMM, "run", f"{folder}/vm.toml", "--headless", "--console-socket", f"serial={folder}/serial",
+        words = [FTVMM, verb, f"{folder}/vm.toml", "--headless", "--console-socket", f"serial={folder}/serial",
                  "--console-socket", f"virtio={folder}/virtio", *options]  # fmt: skip
         script = f"echo $$ > {folder}/pid; exec {shlex.join(words)}"
         self.tb.out(self.host, f"mkdir -p {folder} && cd {folder} && rm -f pid code log serial virtio")
@@ -79,10 +79,10 @@ bridge = "br0"
             raise AssertionError(f"ftvmm did not start: {self.log()}")
         self.serial, self.agent = self._console("serial"), self._console("virtio")
 
-    def boot(self, *options: str) -> float:
+    def boot(self, *options: str, verb: str = "run") -> float:
         """Starts the VM and waits for the login prompt and the agent.  Returns the seconds it took."""
         start = time.monotonic()
-        self.start(*options)
+        self.start(*options, verb=verb)
         self.await_login()
         return time.monotonic() - start
 

@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""`ftvmm record` and `ftvmm replay`: what was recorded is replayed bit for bit, here and on another host; what is not
+the same run is found out; a log that was cut off goes as far as it goes.
+
+Needs root and the images.  The guest is the small one: its boot alone computes for tenths of a second without an exit.
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+import re
+import subprocess
+import sys
+import time
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from harness import Testbed, acquire  # noqa: E402
+from vm import FTVMM, IMAGES, measured  # noqa: E402
+
+FOLDER = "/var/tmp/record"
+SHARED = "/srv/ftvmm/record"
+WORK = ("for i in 1 2 3 4 5 6; do (head -c 3000 /dev/urandom | sha256sum; echo $i) & done; wait; "
+        "dd if=/dev/zero bs=64k count=40 2>/dev/null | gzip -c | wc -c; cat /proc/sys/kernel/random/uuid; "
+        "date +%N; poweroff -f")  # fmt: skip
+FLIP_INPUT = str(Path(FTVMM).with_name("flip_input"))
+AGREES, CUT_OFF, DIVERGED = 0, 3, 5
+SUMMARY = re.compile(r"(\d+) records, (\d+) exits, (\d+) checkpoints, .* digest ([0-9a-f]{16})")
+
+tb: Testbed
+
+
+def setUpModule() -> None:
+    global tb
+    tb = acquire("--hosts", "2")
+    unittest.addModuleCleanup(tb.release)
+    for host, folder in (("h1", FOLDER), ("h1", SHARED), ("h2", FOLDER)):
+        tb.out(host, f"rm -rf {folder} && mkdir -p {folder}")
+        unittest.addModuleCleanup(tb.out, host, f"rm -rf {folder}")
+    for host in ("h1", "h2"):
+        write_toml(host, "vm", WORK)
+    done = record("h1", "vm", f"{FOLDER}/log")
+    assert done.returncode == 0, done.stderr
+    measured(done.stderr)
+
+
+def write_toml(host: str, name: str, command: str) -> None:
+    encoded = base64.b64encode(command.encode()).decode()
+    tb.run(host, "sh", "-c", f"cat > {FOLDER}/{name}.toml", stdin=f"""name = "recorded"
+uuid = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+memory = "128 MiB"
+kernel = "{IMAGES}/quick/vmlinuz"
+initrd = "{IMAGES}/quick/initrd.img"
+cmdline = "console=ttyS0 quiet ftvmm.run={encoded}"
+[console]
+kind = "serial"
+log = "{FOLDER}/{name}.console"
+""")  # fmt: skip
+
+
+def record(host: str, name: str, log: str) -> subprocess.CompletedProcess[str]:
+    tb.out(host, f"rm -f {log} {FOLDER}/{name}.console")
+    return tb.run(host, "timeout", "-s", "KILL", 120, FTVMM, "record", f"{FOLDER}/{name}.toml", "-o", log, "--headless",
+                  "--stats", check=False)  # fmt: skip
+
+
+def replay(host: str, log: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return tb.run(host, "timeout", "-s", "KILL", 120, FTVMM, "replay", log, *options, check=False)
+
+
+def summary(done: subprocess.CompletedProcess[str]) -> tuple[str, ...]:
+    found = SUMMARY.search(done.stderr)
+    assert found, done.stderr
+    return found.groups()
+
+
+class Agrees(unittest.TestCase):
+    def test_a_replay_is_the_same_run_to_its_end_with_the_same_console(self) -> None:
+        printed = tb.out("h1", f"sha256sum < {FOLDER}/vm.console")
+        start = time.monotonic()
+        first = replay("h1", f"{FOLDER}/log", "--hash-memory")
+        self.assertEqual(first.returncode, AGREES, first.stderr)
+        measured(f"replayed in {time.monotonic() - start:.1f} s: {first.stderr}")
+        second = replay("h1", f"{FOLDER}/log", "--hash-memory")
+        self.assertEqual((second.returncode, summary(second)), (AGREES, summary(first)))
+        self.assertGreater(int(summary(first)[2]), 0, "no checkpoint was needed")
+        # Without a C library that reads the counter, nothing is left over in memory either.
+        self.assertEqual(first.stderr.split("memory hash ")[1], second.stderr.split("memory hash ")[1])
+        again = tb.out("h1", f"{FTVMM} replay {FOLDER}/log --console 2>/dev/null | sha256sum")
+        self.assertEqual(again, printed)
+
+    def test_another_host_replays_it_too(self) -> None:
+        tb.out("h1", f"cp {FOLDER}/log {SHARED}/log")
+        here, there = replay("h1", f"{FOLDER}/log"), replay("h2", f"{SHARED}/log")
+        self.assertEqual((there.returncode, summary(there)), (AGREES, summary(here)), there.stderr)
+
+    def test_it_stops_where_it_is_asked_to(self) -> None:
+        done = replay("h1", f"{FOLDER}/log", "--until", "0.5s")
+        self.assertEqual(done.returncode, AGREES, done.stderr)
+        self.assertIn("so far", done.stderr)
+
+
+class FoundOut(unittest.TestCase):
+    def test_an_input_with_one_bit_changed_is_divergence_and_says_where(self) -> None:
+        seed = random.randrange(1 << 32)
+        measured(f"seed {seed}")
+        for i in range(3):
+            what = tb.out("h1", f"rm -f {FOLDER}/flipped; {FLIP_INPUT} {FOLDER}/log {FOLDER}/flipped {seed + i}")
+            done = replay("h1", f"{FOLDER}/flipped")
+            self.assertEqual(done.returncode, DIVERGED, what + done.stderr)
+            self.assertRegex(done.stderr, r"DIVERGED: .*exit \d+")
+
+    def test_another_command_line_or_kernel_is_refused_and_named(self) -> None:
+        write_toml("h1", "other", "true")
+        done = replay("h1", f"{FOLDER}/log", "--config", f"{FOLDER}/other.toml")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("command line", done.stderr)
+
+    def test_a_damaged_log_is_replayed_as_far_as_it_is_whole(self) -> None:
+        size = int(tb.out("h1", f"stat -c %s {FOLDER}/log"))
+        tb.out("h1", f"cp {FOLDER}/log {FOLDER}/damaged; printf '\\377\\377\\377\\377' | "
+                     f"dd of={FOLDER}/damaged bs=1 seek={size // 2} conv=notrunc 2>/dev/null")  # fmt: skip
+        done = replay("h1", f"{FOLDER}/damaged")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertRegex(done.stderr, r"byte \d+")
+
+
+class CutOff(unittest.TestCase):
+    def test_the_log_of_a_recorder_that_was_killed_replays_to_its_last_batch(self) -> None:
+        for seconds in (2.0, 4.5):
+            log = f"{FOLDER}/killed"
+            tb.out("h1", f"rm -f {log}")
+            tb.run("h1", "timeout", "-s", "KILL", seconds, FTVMM, "record", f"{FOLDER}/vm.toml", "-o", log, "--headless",
+                   check=False)  # fmt: skip
+            done = replay("h1", log)
+            self.assertEqual(done.returncode, CUT_OFF, done.stderr)
+            measured(f"killed after {seconds} s: {done.stderr}")
+
+    def test_a_recorder_whose_disk_is_full_ends_the_guest_and_says_so(self) -> None:
+        small = f"{FOLDER}/small"
+        tb.out("h1", f"mkdir -p {small} && mount -t tmpfs -o size=1m tmpfs {small}")
+        self.addCleanup(tb.out, "h1", f"umount {small}")
+        done = record("h1", "vm", f"{small}/log")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertRegex(done.stderr, r"(?i)no space left")
+        self.assertIn(replay("h1", f"{small}/log").returncode, (CUT_OFF, AGREES))
+
+    def test_a_log_is_never_written_over_a_file(self) -> None:
+        before = tb.out("h1", f"sha256sum {FOLDER}/log")
+        done = tb.run("h1", FTVMM, "record", f"{FOLDER}/vm.toml", "-o", f"{FOLDER}/log", "--headless", check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn(f"{FOLDER}/log", done.stderr)
+        self.assertEqual(tb.out("h1", f"sha256sum {FOLDER}/log"), before)
+
+
+if __name__ == "__main__":
+    unittest.main()
