@@ -81,6 +81,8 @@ void add_record(CLI::App& app, Verb& chosen) {
     auto* verb = app.add_subcommand("record", "Run a VM as run does, and write its log");
     add_run_options(*verb, *options);
     verb->add_option("-o,--log", options->record, "The log, a new file")->required();
+    verb->add_flag("--audit", options->audit,
+                   "Hash the guest's memory at its end, for replays to compare");
     verb->footer(
         "The log holds all that went into the guest, what was typed too.\n"
         "Exit codes: as for run; 1 too where the log could not be written.");
@@ -96,6 +98,8 @@ void add_replay(CLI::App& app, Verb& chosen) {
     verb->add_option("--config", options->config, "The vm.toml, if it is not where it was");
     verb->add_option("--until", options->until, "Stop at a record (812) or a guest time (12.5s)");
     verb->add_flag("--console", options->console, "Print what the guest printed");
+    verb->add_flag("!--no-audit", options->compare_audits,
+                   "Leave out what record --audit has the memory compared with");
     verb->add_flag("--hash-memory", options->hash_memory, "Print a hash of the memory at the end");
     verb->add_option("--device", options->device, "The KVM device")->capture_default_str();
     verb->footer(

@@ -148,6 +148,7 @@ Result<int> replay_checked(const ReplayOptions& options) {
     if (auto differs = replay::mismatch(header, here)) return Failure(std::move(*differs));
 
     node::ReplayRun run;
+    run.compare_audits = options.compare_audits;
     if (options.until) FTVMM_TRY(read_until(*options.until, run));
     if (options.console) {
         run.output = [](const replay::Output& output) {

@@ -14,6 +14,7 @@ struct ReplayOptions {
     std::string build;                 // Of this program.
     std::optional<std::string> until;  // A record's number, or a guest time as "12.5s".
     bool console = false;              // Print what the guest printed.
+    bool compare_audits = true;        // Hashes of the memory that the log holds.
     bool hash_memory = false;          // At the end.
 };
 

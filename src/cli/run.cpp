@@ -153,6 +153,7 @@ Result<int> run_config(const RunOptions& options, const config::VmConfig& config
         FTVMM_ASSIGN(const auto header, node::log_header_of(system, config, machine_config, files,
                                                             options.file, options.build));
         FTVMM_TRY(log.create(options.record, header, control));
+        if (options.audit) log.recording->audit_ends();
     }
     const auto print_statistics = [&] {
         // Counted on the vCPU thread, so read there. Where the VM has just ended, the end prints.

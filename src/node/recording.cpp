@@ -26,6 +26,10 @@ Result<void> Recording::checkpoint(replay::GuestMachine& machine) {
 }
 
 void Recording::end(const replay::GuestMachine& machine, replay::record::EndKind kind) {
+    using replay::record::EndKind;
+    // Elsewhere it may stand at no landmark.
+    const bool by_itself = kind != EndKind::kStopped && kind != EndKind::kCrashed;
+    if (audits_ends_ && by_itself) (void)recorder_.audit(machine);
     (void)recorder_.end(machine, kind);
     hand_on();
 }

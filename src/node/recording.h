@@ -24,6 +24,10 @@ class Recording {
     explicit Recording(LogThread& log, Settle settle = {})
         : log_(log), settle_(std::move(settle)) {}
 
+    // Where a guest ends by itself, a hash of all its memory goes to the log, for replays to hold
+    // theirs against. It takes as long as that.
+    void audit_ends() { audits_ends_ = true; }
+
     void power_on(const replay::GuestMachine& machine, std::span<const std::byte> rng_seed);
     void input(const replay::GuestMachine& machine, const replay::Input& input);
     void output(const replay::GuestMachine& machine);
@@ -41,12 +45,13 @@ class Recording {
   private:
     // What a kill of this process loses.
     static constexpr std::chrono::milliseconds kFlushEvery{250};
-    static constexpr std::chrono::milliseconds kSettleEvery{100};
+    static constexpr std::chrono::milliseconds kSettleEvery{1000};
 
     void hand_on() { log_.append(recorder_.take_batches()); }
 
     LogThread& log_;
     Settle settle_;
+    bool audits_ends_ = false;
     replay::Recorder recorder_;
     LandmarkGrace grace_;
     SystemClock clock_;

@@ -21,7 +21,11 @@ class Run {
   public:
     Run(replay::LogReader& log, const MakeMachine& make, const ReplayRun& options,
         DeadlineTimer timer)
-        : log_(log), make_(make), options_(options), timer_(std::move(timer)) {}
+        : log_(log),
+          make_(make),
+          options_(options),
+          timer_(std::move(timer)),
+          replayer_(replay::ReplayOptions{.compare_audits = options.compare_audits}) {}
 
     Result<ReplayEnd> to_end() {
         timer_.cover(clock_.now() + kPatience);

@@ -28,6 +28,8 @@ struct ReplayRun {
     // Goes no further than this record, or this guest time of the first life, if either is given.
     std::optional<replay::Seq> until_seq;
     std::optional<GuestTime> until_time;
+    // Whether hashes of the guest's memory that the log holds have to be met.
+    bool compare_audits = true;
     // What the guest put out, as it comes; may be empty.
     std::function<void(const replay::Output&)> output;
     // Ten times a second; may be empty.

@@ -1,5 +1,6 @@
-// flip_input LOG OUT SEED [time]: a copy of LOG with one bit of one input changed, chosen by SEED,
-// and every checksum right. With "time" it is one of the times, else any other input. Prints which.
+// flip_input LOG OUT SEED data|typed|time: a copy of LOG with one bit of one input changed, chosen
+// by SEED, and every checksum right: of one that brings data, of what was typed on a console, or of
+// a time. Prints which.
 #include <fmt/format.h>
 
 #include <cstdlib>
@@ -16,7 +17,8 @@ namespace ftvmm::replay {
 namespace {
 
 // What can be changed in a record without making it another kind of thing.
-std::span<std::byte> changeable(Body& body) {
+std::span<std::byte> changeable(Body& body, std::string_view what) {
+    if (what == "typed" && !std::holds_alternative<record::ConsoleBytes>(body)) return {};
     return std::visit(
         Overloaded{
             [](input::WallClock& clock) { return std::as_writable_bytes(std::span(&clock, 1)); },
@@ -33,12 +35,12 @@ void flip(std::span<std::byte> bytes, std::uint64_t bit) {
     bytes[bit / 8] ^= std::byte{1} << (bit % 8);
 }
 
-bool is_candidate(Body& body, bool times) {
-    if (times) return std::holds_alternative<input::Time>(body);
-    return !changeable(body).empty();
+bool is_candidate(Body& body, std::string_view what) {
+    if (what == "time") return std::holds_alternative<input::Time>(body);
+    return !changeable(body, what).empty();
 }
 
-void change(Body& body, std::uint64_t random) {
+void change(Body& body, std::string_view what, std::uint64_t random) {
     if (auto* time = std::get_if<input::Time>(&body)) {
         // Between 64 us and 67 ms: less is lost in what any clock tells.
         constexpr unsigned kLowest = 16;
@@ -48,18 +50,19 @@ void change(Body& body, std::uint64_t random) {
         time->now = GuestTime(std::chrono::nanoseconds(static_cast<std::int64_t>(ns)));
         return;
     }
-    const auto bytes = changeable(body);
+    const auto bytes = changeable(body, what);
     flip(bytes, random % (bytes.size() * 8));
 }
 
-Result<void> copy(const std::string& from, const std::string& to, std::uint64_t seed, bool times) {
+Result<void> copy(const std::string& from, const std::string& to, std::uint64_t seed,
+                  std::string_view what) {
     std::uint64_t candidates = 0;
     FTVMM_ASSIGN(auto first, LogReader::open(from));
     while (true) {
         FTVMM_ASSIGN(auto batch, first.next());
         if (!batch) break;
         for (Record& each : batch->records)
-            candidates += is_candidate(each.body, times) ? 1 : 0;
+            candidates += is_candidate(each.body, what) ? 1 : 0;
     }
     if (candidates == 0) return fail("the log has no such input");
     SeededEntropy entropy(seed);
@@ -75,9 +78,9 @@ Result<void> copy(const std::string& from, const std::string& to, std::uint64_t 
         if (!batch) return {};
         RecordEncoder encoder;
         for (Record& each : batch->records) {
-            if (!done && is_candidate(each.body, times) && left-- == 0) {
+            if (!done && is_candidate(each.body, what) && left-- == 0) {
                 done = true;
-                change(each.body, random[1]);
+                change(each.body, what, random[1]);
                 fmt::print("changed: {}\n", describe(each));
             }
             (void)encoder.add(each);
@@ -91,13 +94,12 @@ Result<void> copy(const std::string& from, const std::string& to, std::uint64_t 
 
 int main(int argc, char** argv) {
     const std::span arguments(argv, static_cast<std::size_t>(argc));
-    if (arguments.size() < 4) {
-        fmt::print(stderr, "usage: flip_input LOG OUT SEED [time]\n");
+    if (arguments.size() != 5) {
+        fmt::print(stderr, "usage: flip_input LOG OUT SEED data|typed|time\n");
         return 2;
     }
-    const bool times = arguments.size() > 4 && std::string_view(arguments[4]) == "time";
     const auto done = ftvmm::replay::copy(arguments[1], arguments[2],
-                                          std::strtoull(arguments[3], nullptr, 10), times);
+                                          std::strtoull(arguments[3], nullptr, 10), arguments[4]);
     if (done) return 0;
     fmt::print(stderr, "flip_input: {}\n", done.error().line());
     return 1;
