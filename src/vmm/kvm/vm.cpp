@@ -40,20 +40,26 @@ Result<std::vector<std::uint64_t>> Vm::get_dirty_log(std::uint32_t slot,
                                                      std::uint64_t pages) const {
     constexpr std::uint64_t kBitsPerWord = 64;
     std::vector<std::uint64_t> bits((pages + kBitsPerWord - 1) / kBitsPerWord);
+    FTVMM_TRY(get_dirty_log(slot, std::span(bits)));
+    return bits;
+}
+
+Result<void> Vm::get_dirty_log(std::uint32_t slot, std::span<std::uint64_t> bits) const {
     kvm_dirty_log log{};
     log.slot = slot;
     log.dirty_bitmap = bits.data();
     FTVMM_TRY(FTVMM_KVM(fd_, KVM_GET_DIRTY_LOG, &log));
-    return bits;
+    return {};
 }
 
 Result<void> Vm::clear_dirty_log(std::uint32_t slot, std::uint64_t first_page, std::uint32_t pages,
-                                 std::span<std::uint64_t> bits) const {
+                                 std::span<const std::uint64_t> bits) const {
     kvm_clear_dirty_log log{};
     log.slot = slot;
     log.first_page = first_page;
     log.num_pages = pages;
-    log.dirty_bitmap = bits.data();
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): KVM only reads it.
+    log.dirty_bitmap = const_cast<std::uint64_t*>(bits.data());
     FTVMM_TRY(FTVMM_KVM(fd_, KVM_CLEAR_DIRTY_LOG, &log));
     return {};
 }

@@ -34,11 +34,15 @@ class Vm {
     // KVM_GET_DIRTY_LOG: one bit per page of the slot, lowest page first.
     [[nodiscard]] Result<std::vector<std::uint64_t>> get_dirty_log(std::uint32_t slot,
                                                                    std::uint64_t pages) const;
+    // The same into `bits`, which has one for every page of the slot.
+    [[nodiscard]] Result<void> get_dirty_log(std::uint32_t slot,
+                                             std::span<std::uint64_t> bits) const;
     // KVM_CLEAR_DIRTY_LOG: protects again the pages whose bits are set, of `pages`
-    // pages from `first_page` (a multiple of 64) on.
+    // pages (a multiple of 64, or all to the end of the slot) from `first_page` (a multiple of 64)
+    // on.
     [[nodiscard]] Result<void> clear_dirty_log(std::uint32_t slot, std::uint64_t first_page,
                                                std::uint32_t pages,
-                                               std::span<std::uint64_t> bits) const;
+                                               std::span<const std::uint64_t> bits) const;
     // KVM_RESET_DIRTY_RINGS: how many entries of the rings were taken back.
     [[nodiscard]] Result<int> reset_dirty_rings() const;
     // KVM_X86_SET_MSR_FILTER.
