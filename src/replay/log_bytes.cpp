@@ -22,15 +22,18 @@ std::uint64_t ByteReader::varint() {
     return 0;
 }
 
-std::span<const std::byte> ByteReader::blob() {
-    const std::uint64_t size = varint();
+std::span<const std::byte> ByteReader::raw(std::size_t size) {
     if (size > bytes_.size() - at_) {
         fail("more bytes are announced than there are");
         return {};
     }
-    const auto blob = bytes_.subspan(at_, size);
+    const auto bytes = bytes_.subspan(at_, size);
     at_ += size;
-    return blob;
+    return bytes;
+}
+
+std::span<const std::byte> ByteReader::blob() {
+    return raw(varint());
 }
 
 void ByteReader::fail(const char* what) {

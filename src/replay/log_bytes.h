@@ -44,6 +44,8 @@ class ByteWriter {
         raw(bytes);
     }
 
+    // So many bytes more are about to come.
+    void reserve(std::size_t size) { bytes_.reserve(bytes_.size() + size); }
     [[nodiscard]] std::size_t size() const { return bytes_.size(); }
     [[nodiscard]] std::span<const std::byte> bytes() const { return bytes_; }
     [[nodiscard]] std::vector<std::byte> take() { return std::exchange(bytes_, {}); }
@@ -80,7 +82,8 @@ class ByteReader {
         fail("a number is too large");
         return 0;
     }
-    // A view of what was read.
+    // Views of what was read: `size` bytes, and as many as a number before them says.
+    std::span<const std::byte> raw(std::size_t size);
     std::span<const std::byte> blob();
 
     [[nodiscard]] bool is_at_end() const { return at_ == bytes_.size(); }
