@@ -1,5 +1,5 @@
 // Between the States of this machine and the messages of proto/state.proto. Private to
-// machine_state.cpp and the codecs beside it.
+// machine_state.cpp, checkpoint_codec.cpp and the codecs beside them.
 #pragma once
 
 #include <fmt/format.h>
