@@ -13,6 +13,7 @@
 #include "vmm/kvm/capabilities.h"
 #include "vmm/machine/cpuid_entries.h"
 #include "vmm/machine/exit_dispatch.h"
+#include "vmm/machine/memory_slots.h"
 #include "vmm/machine/msr_policy.h"
 
 namespace ftvmm::machine {
@@ -27,14 +28,6 @@ constexpr std::array kNeededCapabilities{
     KVM_CAP_SYNC_REGS,   KVM_CAP_VCPU_EVENTS,  KVM_CAP_X86_USER_SPACE_MSR, KVM_CAP_X86_MSR_FILTER,
 };
 
-Result<void> add_memory(const kvm::Vm& vm, const GuestMemory& memory) {
-    std::uint32_t slot = 0;
-    for (const auto& block : memory.blocks()) {
-        FTVMM_TRY(vm.set_user_memory_region(slot++, block.start, block.bytes, 0));
-    }
-    return {};
-}
-
 Result<KvmMachine::VmParts> create_vm(const kvm::System& system, boot::CpuModel model,
                                       GuestMemory memory) {
     FTVMM_ASSIGN(const auto capabilities, kvm::Capabilities::probe(system));
@@ -48,7 +41,7 @@ Result<KvmMachine::VmParts> create_vm(const kvm::System& system, boot::CpuModel 
     FTVMM_TRY(vm.enable_cap(KVM_CAP_X86_USER_SPACE_MSR, kMsrReasons));
     FTVMM_TRY(install_msr_filter(vm));
     FTVMM_TRY(vm.set_tss_addr(kTssAddress));
-    FTVMM_TRY(add_memory(vm, memory));
+    FTVMM_TRY(set_memory_slots(vm, memory));
     FTVMM_ASSIGN(auto vcpu, vm.create_vcpu(0));
     FTVMM_TRY(vcpu.set_cpuid2(entries_of(cpuid)));
     vcpu.set_synced(KVM_SYNC_X86_REGS);
@@ -88,7 +81,10 @@ std::uint64_t ExitCounts::total() const {
 }
 
 KvmMachine::KvmMachine(VmParts vm, const MachineConfig& config)
-    : config_(config), vm_(std::move(vm)), platform_(config.virtio, vm_.memory) {}
+    : config_(config),
+      vm_(std::move(vm)),
+      platform_(config.virtio, vm_.memory),
+      checkpoint_loader_(vm_.memory.bytes()) {}
 
 Result<std::unique_ptr<KvmMachine>> KvmMachine::power_on(const kvm::System& system,
                                                          const MachineConfig& config,
@@ -134,6 +130,7 @@ Result<KvmMachine::State> KvmMachine::state() const {
     state.exits = exits_;
     state.digest = digest_.value();
     state.halted = halted_;
+    state.checkpoints = checkpoints_;
     return state;
 }
 
@@ -152,6 +149,7 @@ Result<std::unique_ptr<KvmMachine>> KvmMachine::restore(const kvm::System& syste
     machine->exits_ = state.exits;
     machine->digest_ = ExitDigest(state.digest);
     machine->halted_ = state.halted;
+    machine->checkpoints_ = state.checkpoints;
     // KVM says only as it leaves a run whether the guest can take an interrupt.
     FTVMM_ASSIGN(const kvm::Exit exit, machine->vm_.vcpu.complete());
     if (!std::holds_alternative<kvm::exit::Interrupted>(exit)) {
@@ -188,21 +186,24 @@ std::uint64_t KvmMachine::memory_hash() const {
     return XXH3_64bits(bytes.data(), bytes.size());
 }
 
-Result<std::vector<std::byte>> KvmMachine::take_checkpoint() {
-    return fail("this machine takes no checkpoints yet");
-}
-
-Result<void> KvmMachine::load_checkpoint(std::span<const std::byte> /*state*/) {
-    return fail("this machine takes no checkpoints yet");
-}
-
-Result<replay::Stop> KvmMachine::run() {
+// What a run does before the guest goes on, once for each landmark: where a kick has ended a run,
+// an interrupt would go in at a place that no other run of the guest finds. A stop: it does not go
+// on.
+Result<std::optional<replay::Stop>> KvmMachine::begin_run() {
     if (waiting_) return finish_waiting();
+    if (!at_landmark_) return std::nullopt;
     if (halted_) {
         if (!may_wake()) return replay::stop::Halted{};
         halted_ = false;
     }
     FTVMM_TRY(inject());
+    at_landmark_ = false;
+    return std::nullopt;
+}
+
+Result<replay::Stop> KvmMachine::run() {
+    FTVMM_ASSIGN(const auto stop, begin_run());
+    if (stop) return *stop;
     complete_ = false;
     FTVMM_ASSIGN(const kvm::Exit exit, vm_.vcpu.run());
     return take(exit);
@@ -220,6 +221,7 @@ replay::Stop KvmMachine::take(const kvm::Exit& exit) {
     ++counts_->by_kind.at(exit.index());
     if (std::holds_alternative<kvm::exit::Interrupted>(exit)) return replay::stop::Kicked{};
     ++exits_;
+    at_landmark_ = true;
     digest_.add(exit, vm_.vcpu.synced_regs());
     platform_.begin_landmark();
     if (needs_time(exit)) {

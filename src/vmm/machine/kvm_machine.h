@@ -19,7 +19,9 @@
 #include "vmm/kvm/system.h"
 #include "vmm/kvm/vcpu.h"
 #include "vmm/kvm/vm.h"
+#include "vmm/machine/checkpoint_pages.h"
 #include "vmm/machine/cpu_state.h"
+#include "vmm/machine/dirty_log.h"
 #include "vmm/machine/exit_digest.h"
 #include "vmm/machine/platform.h"
 #include "vmm/memory/guest_memory.h"
@@ -69,6 +71,7 @@ class KvmMachine final : public replay::GuestMachine {
         std::uint64_t exits = 0;
         std::uint64_t digest = 0;
         bool halted = false;
+        std::uint64_t checkpoints = 0;
     };
     // A machine that goes on where `state` and `memory` were taken: same landmark, same digest,
     // same guest time. What was in flight comes out of take_outputs() again, before anything else.
@@ -93,15 +96,32 @@ class KvmMachine final : public replay::GuestMachine {
     [[nodiscard]] GuestTime now() const { return platform_.now(); }
 
     [[nodiscard]] Result<replay::Stop> run() override;
-    [[nodiscard]] replay::Landmark landmark() const override { return {.exits = exits_}; }
+    [[nodiscard]] replay::Landmark landmark() const override {
+        return {.exits = exits_, .checkpoints = checkpoints_};
+    }
     void apply(const replay::Input& input) override { platform_.apply(input); }
     [[nodiscard]] std::vector<replay::Output> take_outputs() override {
         return platform_.take_outputs();
     }
     [[nodiscard]] std::uint64_t digest() const override { return digest_.value(); }
     [[nodiscard]] std::uint64_t memory_hash() const override;
-    // Neither is there yet: both give an error.
+
+    // Has checkpoints possible from here on; at a landmark. The first is for any machine that has
+    // the same memory at this landmark. Again: for a follower that has not loaded those so far.
+    // Costs the guest a fault for each page that it writes, and again after each checkpoint and
+    // settle. Not of a machine that loads checkpoints later. An error: KVM can not do it.
+    [[nodiscard]] Result<void> track_dirty_pages();
+    // At a landmark that every follower comes to by its own replay, or has come to: what was
+    // written up to here need not go over, so the next checkpoint is smaller for it. As often as
+    // that is worth a look at KVM's log and those faults. Requires track_dirty_pages().
+    [[nodiscard]] Result<void> settle_dirty_pages();
+    // Not where an access waits for the time or a halted guest for an interrupt, nor between two
+    // accesses of one instruction; behind a run that a kick ended it stands at none of these. An
+    // error leaves a machine that can not go on, with one exception: where the guest has written to
+    // more memory than a checkpoint takes, nothing has changed.
     [[nodiscard]] Result<std::vector<std::byte>> take_checkpoint() override;
+    // Nothing has changed where the bytes themselves are no checkpoint, or not the next; after any
+    // other error the machine can not go on.
     [[nodiscard]] Result<void> load_checkpoint(std::span<const std::byte> state) override;
     [[nodiscard]] std::optional<GuestTime> next_deadline() const override {
         return platform_.next_deadline();
@@ -141,6 +161,10 @@ class KvmMachine final : public replay::GuestMachine {
     [[nodiscard]] bool can_interrupt() const;
     [[nodiscard]] bool may_wake() const;
     [[nodiscard]] Result<void> inject();
+    [[nodiscard]] Result<std::optional<replay::Stop>> begin_run();
+    [[nodiscard]] Result<void> leave_landmark();
+    [[nodiscard]] Result<void> load_cpu(const CpuState& state);
+    void reach_checkpoint();
     [[nodiscard]] replay::Stop take(const kvm::Exit& exit);
     [[nodiscard]] replay::Stop finish_waiting();
     [[nodiscard]] replay::Stop finish(const kvm::Exit& exit);
@@ -151,6 +175,14 @@ class KvmMachine final : public replay::GuestMachine {
     ExitDigest digest_;
     std::uint64_t exits_ = 0;
     bool halted_ = false;
+    bool at_landmark_ = true;  // No run has begun since.
+    std::uint64_t checkpoints_ = 0;
+    // Where checkpoints are taken.
+    std::unique_ptr<KvmDirtyLog> dirty_log_;
+    std::optional<CheckpointMaker> checkpoint_maker_;
+    // Where they are loaded.
+    CheckpointLoader checkpoint_loader_;
+    std::optional<bool> has_nested_paging_;
     // The next run raises #GP, which KVM does not know of yet when it says that the guest can take
     // an interrupt; one that is injected beside it is lost: KVM prefers the exception and forgets
     // the interrupt. The window that is asked for instead opens behind it.

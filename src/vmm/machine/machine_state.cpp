@@ -115,6 +115,7 @@ Result<EncodedState> encode_state(const MachineState& state) {
     to.set_exits(state.machine.exits);
     to.set_digest(state.machine.digest);
     to.set_halted(state.machine.halted);
+    to.set_checkpoints(state.machine.checkpoints);
     EncodedState encoded{to.SerializeAsString(), out.take_bulk()};
     if (encoded.message.size() > kMaxMessageBytes || encoded.bulk.size() > kMaxBulkBytes) {
         return fail(fmt::format("the guest's devices have too much under way to save it ({} MiB)",
@@ -142,6 +143,7 @@ Result<MachineState> decode_state(std::string_view message, std::span<const std:
     state.machine.exits = from.exits();
     state.machine.digest = from.digest();
     state.machine.halted = from.halted();
+    state.machine.checkpoints = from.checkpoints();
     FTVMM_TRY(in.result());
     return state;
 }
