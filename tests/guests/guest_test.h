@@ -23,6 +23,10 @@ struct GuestTest {
 // All of them, in the order of their files.
 std::vector<GuestTest> all_guest_tests();
 
+// checkpoint_guests.cpp
+Result<void> test_checkpoint(const kvm::System& system);
+Result<void> test_checkpoint_plain(const kvm::System& system);
+Result<void> can_track_pages(const kvm::System& system);
 // compute_guests.cpp
 Result<void> test_compute(const kvm::System& system);
 Result<void> test_rdtsc(const kvm::System& system);

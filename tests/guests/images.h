@@ -3,6 +3,7 @@
 
 #include "vmm/probe/images.h"
 
+FTVMM_GUEST_IMAGE(checkpoint)
 FTVMM_GUEST_IMAGE(compute)
 FTVMM_GUEST_IMAGE(cpuid)
 FTVMM_GUEST_IMAGE(hlt)

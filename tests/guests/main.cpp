@@ -16,6 +16,11 @@ namespace ftvmm::guests {
 
 std::vector<GuestTest> all_guest_tests() {
     return {
+        {"checkpoint",
+         {Ability::kInterrupts, Ability::kKernelSse, Ability::kDirtyLog},
+         test_checkpoint,
+         can_track_pages},
+        {"checkpoint_plain", {Ability::kDirtyLog}, test_checkpoint_plain, can_track_pages},
         {"compute", {}, test_compute},
         {"cpuid", {}, test_cpuid, keeps_to_cpuid},
         {"hlt", {}, test_hlt},

@@ -17,7 +17,7 @@ from harness import Testbed, acquire  # noqa: E402
 
 # Where hosts see the binaries that are tested: /build is the checkout's build folder.
 BINARIES = f"/build/{os.environ.get('FTVMM_PRESET', 'dev')}"
-GUESTS = 15
+GUESTS = 17
 
 tb: Testbed
 

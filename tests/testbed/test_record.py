@@ -95,7 +95,7 @@ class Agrees(unittest.TestCase):
 
     def test_another_host_replays_it_too(self) -> None:
         tb.out("h1", f"cp {FOLDER}/log {SHARED}/log")
-        here, there = replay("h1", f"{FOLDER}/log"), replay("h2", f"{SHARED}/log")
+        here, there = replay("h1", f"{FOLDER}/log"), replay("h2", f"{SHARED}/log", "--config", f"{FOLDER}/vm.toml")
         self.assertEqual((there.returncode, summary(there)), (AGREES, summary(here)), there.stderr)
 
     def test_it_stops_where_it_is_asked_to(self) -> None:

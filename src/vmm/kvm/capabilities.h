@@ -24,6 +24,7 @@ inline constexpr std::array kCapabilities{
     Capability{KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT", "completing an exit exactly"},
     Capability{KVM_CAP_SYNC_REGS, "KVM_CAP_SYNC_REGS", "exit digests without an ioctl"},
     Capability{KVM_CAP_VCPU_EVENTS, "KVM_CAP_VCPU_EVENTS", "saving a vCPU"},
+    Capability{KVM_CAP_EXCEPTION_PAYLOAD, "KVM_CAP_EXCEPTION_PAYLOAD", "saving a vCPU in a fault"},
     Capability{KVM_CAP_SET_GUEST_DEBUG, "KVM_CAP_SET_GUEST_DEBUG", "stepping to a landmark"},
     Capability{KVM_CAP_X86_USER_SPACE_MSR, "KVM_CAP_X86_USER_SPACE_MSR", "the x2APIC in userspace"},
     Capability{KVM_CAP_X86_MSR_FILTER, "KVM_CAP_X86_MSR_FILTER", "deterministic MSRs"},

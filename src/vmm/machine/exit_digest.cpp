@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include <array>
+#include <optional>
 #include <span>
 
 namespace ftvmm::machine {
@@ -43,7 +44,34 @@ Facts facts_of(const Other& /*exit*/) {
     return {};
 }
 
+std::uint64_t number_of(std::span<const std::byte> data) {
+    return XXH3_64bits(data.data(), data.size());
+}
+
+// What an access was answered, if anything.
+std::optional<std::uint64_t> answer_to(const IoIn& in) {
+    return number_of(in.data);
+}
+std::optional<std::uint64_t> answer_to(const MmioRead& read) {
+    return number_of(read.data);
+}
+std::optional<std::uint64_t> answer_to(const Rdmsr& read) {
+    return *read.fault != 0 ? UINT64_MAX : *read.value;
+}
+std::optional<std::uint64_t> answer_to(const Wrmsr& write) {
+    return *write.fault;
+}
+template <class Other>
+std::optional<std::uint64_t> answer_to(const Other& /*exit*/) {
+    return std::nullopt;
+}
+
 }  // namespace
+
+void ExitDigest::add_answer(const kvm::Exit& exit) {
+    const auto answer = std::visit([](const auto& it) { return answer_to(it); }, exit);
+    if (answer) value_ = XXH3_64bits_withSeed(&*answer, sizeof *answer, value_);
+}
 
 void ExitDigest::add(const kvm::Exit& exit, const kvm_regs& regs) {
     const Facts facts = std::visit([](const auto& it) { return facts_of(it); }, exit);

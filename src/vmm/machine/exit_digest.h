@@ -16,6 +16,8 @@ class ExitDigest {
     // Takes in one exit, before it is answered, with the registers that came with it. RFLAGS.RF is
     // left out: it may differ between hosts after an exit.
     void add(const kvm::Exit& exit, const kvm_regs& regs);
+    // Takes in what the guest was told, once it is known: an access that reads, or that faults.
+    void add_answer(const kvm::Exit& exit);
     [[nodiscard]] std::uint64_t value() const { return value_; }
 
   private:

@@ -24,8 +24,9 @@ namespace {
 constexpr Gpa kTssAddress{0xfffb'd000};
 
 constexpr std::array kNeededCapabilities{
-    KVM_CAP_USER_MEMORY, KVM_CAP_SET_TSS_ADDR, KVM_CAP_EXT_CPUID,          KVM_CAP_IMMEDIATE_EXIT,
-    KVM_CAP_SYNC_REGS,   KVM_CAP_VCPU_EVENTS,  KVM_CAP_X86_USER_SPACE_MSR, KVM_CAP_X86_MSR_FILTER,
+    KVM_CAP_USER_MEMORY,        KVM_CAP_SET_TSS_ADDR,   KVM_CAP_EXT_CPUID,
+    KVM_CAP_IMMEDIATE_EXIT,     KVM_CAP_SYNC_REGS,      KVM_CAP_VCPU_EVENTS,
+    KVM_CAP_X86_USER_SPACE_MSR, KVM_CAP_X86_MSR_FILTER, KVM_CAP_EXCEPTION_PAYLOAD,
 };
 
 Result<KvmMachine::VmParts> create_vm(const kvm::System& system, boot::CpuModel model,
@@ -39,6 +40,11 @@ Result<KvmMachine::VmParts> create_vm(const kvm::System& system, boot::CpuModel 
         KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER}};
     FTVMM_TRY(vm.enable_cap(KVM_CAP_X86_USER_SPACE_MSR, kMsrReasons));
     FTVMM_TRY(install_msr_filter(vm));
+    // Without it KVM tells of a pending exception as of one that was injected before. Another vCPU
+    // would then push an RFLAGS without RF, and with CR2 as it was. With shadow paging a signal may
+    // end a run in any page fault.
+    constexpr std::array kOn{std::uint64_t{1}};
+    FTVMM_TRY(vm.enable_cap(KVM_CAP_EXCEPTION_PAYLOAD, kOn));
     FTVMM_TRY(vm.set_tss_addr(kTssAddress));
     FTVMM_TRY(set_memory_slots(vm, memory));
     FTVMM_ASSIGN(auto vcpu, vm.create_vcpu(0));
@@ -311,6 +317,7 @@ replay::Stop KvmMachine::finish(const kvm::Exit& exit) {
                                                  vm_.vcpu.synced_regs().rip, kvm::describe(exit))};
     }
     dispatch(exit, platform_);
+    digest_.add_answer(exit);
     const auto events = platform_.take_events();
     if (events.power_off) return replay::stop::PoweredOff{};
     if (events.reset) return replay::stop::Reset{};
