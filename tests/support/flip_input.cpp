@@ -1,6 +1,6 @@
 // flip_input LOG OUT SEED data|typed|time: a copy of LOG with one bit of one input changed, chosen
-// by SEED, and every checksum right: of one that brings data, of what was typed on a console, or of
-// a time. Prints which.
+// by SEED, and every checksum right: of one that brings data, of what was typed last on a console
+// (what comes first is lost on a guest that boots), or of a time. Prints which.
 #include <fmt/format.h>
 
 #include <cstdlib>
@@ -68,7 +68,7 @@ Result<void> copy(const std::string& from, const std::string& to, std::uint64_t 
     SeededEntropy entropy(seed);
     std::array<std::uint64_t, 2> random{};
     entropy.fill(std::as_writable_bytes(std::span(random)));
-    std::uint64_t left = random[0] % candidates;
+    std::uint64_t left = what == "typed" ? candidates - 1 : random[0] % candidates;
 
     FTVMM_ASSIGN(auto reader, LogReader::open(from));
     FTVMM_ASSIGN(auto writer, LogWriter::create(to, reader.header()));
