@@ -45,9 +45,11 @@ std::string describe(const machine::ExitCounts& exits, const node::Statistics& s
     add_line(text, "exits", exits.total(), kExits, exits.by_kind);
     add_line(text, "inputs", sum(statistics.inputs), kInputs, statistics.inputs);
     add_line(text, "outputs", sum(statistics.outputs), kOutputs, statistics.outputs);
-    text += fmt::format("waits {}, kicks {}, checkpoints {}, lost frames {}, power-ons {}\n",
-                        statistics.waits, statistics.kicks, statistics.checkpoints,
-                        statistics.lost_frames, statistics.power_ons);
+    text +=
+        fmt::format("waits {}, kicks {}, checkpoints {} ({:.3f} s), lost frames {}, power-ons {}\n",
+                    statistics.waits, statistics.kicks, statistics.checkpoints,
+                    std::chrono::duration<double>(statistics.checkpoint_time).count(),
+                    statistics.lost_frames, statistics.power_ons);
     return text;
 }
 

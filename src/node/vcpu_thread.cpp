@@ -103,6 +103,7 @@ bool VcpuThread::make_landmark(Guest& guest) {
         return false;
     }
     ++statistics_.checkpoints;
+    statistics_.checkpoint_time += clock_.now() - now;
     guest.at_landmark = true;
     guest.has_news = true;
     guest.waiting_since.reset();
