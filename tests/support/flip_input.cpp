@@ -3,7 +3,9 @@
 // (what comes first is lost on a guest that boots), or of a time. Prints which.
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <string_view>
 #include <vector>
 
@@ -93,14 +95,18 @@ Result<void> copy(const std::string& from, const std::string& to, std::uint64_t 
 }  // namespace ftvmm::replay
 
 int main(int argc, char** argv) {
-    const std::span arguments(argv, static_cast<std::size_t>(argc));
-    if (arguments.size() != 5) {
-        fmt::print(stderr, "usage: flip_input LOG OUT SEED data|typed|time\n");
-        return 2;
+    try {
+        const std::span arguments(argv, static_cast<std::size_t>(argc));
+        if (arguments.size() != 5) {
+            fmt::print(stderr, "usage: flip_input LOG OUT SEED data|typed|time\n");
+            return 2;
+        }
+        const auto done = ftvmm::replay::copy(
+            arguments[1], arguments[2], std::strtoull(arguments[3], nullptr, 10), arguments[4]);
+        if (done) return 0;
+        fmt::print(stderr, "flip_input: {}\n", done.error().line());
+    } catch (const std::exception& error) {
+        std::fputs(error.what(), stderr);
     }
-    const auto done = ftvmm::replay::copy(arguments[1], arguments[2],
-                                          std::strtoull(arguments[3], nullptr, 10), arguments[4]);
-    if (done) return 0;
-    fmt::print(stderr, "flip_input: {}\n", done.error().line());
     return 1;
 }
