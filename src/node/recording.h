@@ -45,7 +45,7 @@ class Recording {
   private:
     // What a kill of this process loses.
     static constexpr std::chrono::milliseconds kFlushEvery{250};
-    static constexpr std::chrono::milliseconds kSettleEvery{1000};
+    static constexpr std::chrono::milliseconds kSettleEvery{20};
 
     void hand_on() { log_.append(recorder_.take_batches()); }
 

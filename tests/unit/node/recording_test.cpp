@@ -89,9 +89,10 @@ Result<PlainEnd> record(const std::string& path, std::uint64_t seed, const ToyOp
         for (int i = 0; !over; ++i) {
             (void)send_frame(wires.at(i % 2U).far,
                              "a frame with its header, number " + std::to_string(i));
-            for (const Wire& wire : wires)
+            for (const Wire& wire : wires) {
                 while (!receive_frame(wire.far, 0).empty()) {
                 }
+            }
             (void)::poll(nullptr, 0, 1);
             if (i == 20000) control.stop();
         }
