@@ -17,11 +17,11 @@ struct Statistics {
     std::array<std::uint64_t, std::variant_size_v<replay::Input>> inputs{};
     std::array<std::uint64_t, std::variant_size_v<replay::Output>> outputs{};
     std::array<std::uint64_t, std::variant_size_v<replay::Stop>> stops{};
-    std::uint64_t checkpoints = 0;  // Landmarks made for inputs that had waited,
+    std::uint64_t checkpoints = 0;               // Landmarks made for inputs that had waited,
     std::chrono::nanoseconds checkpoint_time{};  // and how long the guest stood still for them.
-    std::uint64_t waits = 0;        // Sleeps of the vCPU thread.
-    std::uint64_t kicks = 0;        // Signals that other threads sent it.
-    std::uint64_t lost_frames = 0;  // Sent by the guest, and not taken by the host.
+    std::uint64_t waits = 0;                     // Sleeps of the vCPU thread.
+    std::uint64_t kicks = 0;                     // Signals that other threads sent it.
+    std::uint64_t lost_frames = 0;               // Sent by the guest, and not taken by the host.
     std::uint64_t power_ons = 0;
 };
 
