@@ -96,7 +96,9 @@ std::string describe(const Body& body) {
     return name_of(body) +
            std::visit(
                Overloaded{
-                   [](const input::Time& time) { return " " + milliseconds(time.now); },
+                   [](const input::Time& time) {
+                       return fmt::format(" {}", milliseconds(time.now));
+                   },
                    [](const input::WallClock& clock) {
                        return fmt::format(" {} s",
                                           clock.at.time_since_epoch() / std::chrono::seconds(1));
