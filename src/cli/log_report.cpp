@@ -134,6 +134,7 @@ nlohmann::ordered_json json_of(const replay::LogHeader& header) {
         {"build", header.build},
         {"vm_name", header.vm_name},
         {"vm_uuid", header.vm_uuid},
+        {"config_file", header.config_file},
         {"memory_bytes", header.memory_bytes},
         {"cpu_model", header.cpu_model},
         {"cpuid_hash", header.cpuid_hash},

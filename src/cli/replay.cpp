@@ -110,20 +110,12 @@ int report(const node::ReplayEnd& end) {
         end.how);
 }
 
-// What stood in the log's place for the disks is enough: what was read from them is in the log.
-machine::MachineConfig machine_of(const config::VmConfig& config, const replay::LogHeader& header) {
-    machine::MachineConfig machine;
-    machine.memory_bytes = config.memory_bytes;
-    machine.cpu_model =
-        config.cpu_model == config::CpuModel::kV3 ? boot::CpuModel::kV3 : boot::CpuModel::kV2;
-    for (std::size_t i = 0; i < header.disks.size(); ++i) {
-        const std::string serial = i < config.disks.size() ? config.disks[i].serial : "";
-        machine.virtio.disks.push_back(
-            {header.disks[i].bytes / virtio::kSectorBytes, header.disks[i].read_only, serial});
-    }
-    for (const auto& nic : config.nics)
-        machine.virtio.nics.push_back({nic.mac.bytes});
-    return machine;
+// No disk is opened: what was read from them is in the log.
+std::vector<node::DiskFacts> disks_of(const replay::LogHeader& header) {
+    std::vector<node::DiskFacts> disks;
+    for (const auto& disk : header.disks)
+        disks.push_back({disk.bytes, disk.read_only});
+    return disks;
 }
 
 Result<config::VmConfig> load(const std::string& file) {
@@ -142,7 +134,12 @@ Result<int> replay_checked(const ReplayOptions& options) {
     FTVMM_ASSIGN(const auto config, load(file));
     FTVMM_ASSIGN(const auto system, kvm::System::open(options.device));
     FTVMM_ASSIGN(const auto files, node::read_boot_files(config));
-    const auto machine = machine_of(config, header);
+    if (config.disks.size() != header.disks.size()) {
+        return fail(fmt::format("the log is of a VM with {} disks, and {} has {}",
+                                header.disks.size(), file, config.disks.size()),
+                    "--config names the vm.toml that was recorded with");
+    }
+    const auto machine = node::machine_config(config, disks_of(header));
     FTVMM_ASSIGN(const auto here,
                  node::log_header_of(system, config, machine, files, file, options.build));
     if (auto differs = replay::mismatch(header, here)) return Failure(std::move(*differs));

@@ -142,7 +142,7 @@ struct Log {
 Result<int> run_config(const RunOptions& options, const config::VmConfig& config) {
     FTVMM_ASSIGN(const auto system, kvm::System::open(options.device));
     FTVMM_ASSIGN(auto parts, node::open_host_parts(config));
-    const auto machine_config = node::machine_config(config, parts);
+    const auto machine_config = node::machine_config(config, node::disk_facts(parts));
     FTVMM_ASSIGN(auto consoles, open_consoles(options, config));
 
     machine::ExitCounts exits;

@@ -40,15 +40,23 @@ Result<HostParts> open_host_parts(const config::VmConfig& config) {
     return parts;
 }
 
-machine::MachineConfig machine_config(const config::VmConfig& config, const HostParts& parts) {
+std::vector<DiskFacts> disk_facts(const HostParts& parts) {
+    std::vector<DiskFacts> facts;
+    for (const auto& file : parts.disk_files)
+        facts.push_back({file.size(), file.read_only()});
+    return facts;
+}
+
+machine::MachineConfig machine_config(const config::VmConfig& config,
+                                      std::span<const DiskFacts> disks) {
     machine::MachineConfig machine;
     machine.memory_bytes = config.memory_bytes;
     machine.cpu_model =
         config.cpu_model == config::CpuModel::kV3 ? boot::CpuModel::kV3 : boot::CpuModel::kV2;
-    for (std::size_t i = 0; i < config.disks.size(); ++i) {
-        const auto& file = parts.disk_files.at(i);
+    FTVMM_CHECK(disks.size() == config.disks.size(), "there are facts of every disk");
+    for (std::size_t i = 0; i < disks.size(); ++i) {
         machine.virtio.disks.push_back(
-            {file.size() / virtio::kSectorBytes, file.read_only(), config.disks[i].serial});
+            {disks[i].bytes / virtio::kSectorBytes, disks[i].read_only, config.disks[i].serial});
     }
     for (const auto& nic : config.nics)
         machine.virtio.nics.push_back({nic.mac.bytes});

@@ -27,9 +27,17 @@ struct HostParts {
 // An error names the disk, bridge or tap and what is wrong with it.
 [[nodiscard]] Result<HostParts> open_host_parts(const config::VmConfig& config);
 
-// The machine that `config` describes, with disks of the sizes that were found.
+// What there is to know of a disk without opening it.
+struct DiskFacts {
+    std::uint64_t bytes = 0;
+    bool read_only = false;
+};
+[[nodiscard]] std::vector<DiskFacts> disk_facts(const HostParts& parts);
+
+// The machine that `config` describes, with disks of these facts: one for each of
+// its own, in its order.
 [[nodiscard]] machine::MachineConfig machine_config(const config::VmConfig& config,
-                                                    const HostParts& parts);
+                                                    std::span<const DiskFacts> disks);
 
 // The kernel and initrd that the files hold now.
 struct BootFiles {

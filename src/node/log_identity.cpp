@@ -59,7 +59,7 @@ Result<replay::LogHeader> log_header_of(const kvm::System& system, const config:
     header.cpuid_hash = hash_of_cpuid(cpuid);
     FTVMM_ASSIGN(header.host_cpu, host_cpu());
     header.kernel_hash = replay::content_hash(files.kernel);
-    if (config.initrd) header.initrd_hash = replay::content_hash(files.initrd);
+    if (!files.initrd.empty()) header.initrd_hash = replay::content_hash(files.initrd);
     header.command_line = config.cmdline;
     for (const auto& disk : machine.virtio.disks)
         header.disks.push_back({disk.sectors * virtio::kSectorBytes, disk.read_only, {}});

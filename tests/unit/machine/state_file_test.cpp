@@ -14,6 +14,7 @@
 #include <catch2/catch.hpp>
 
 #include "sample_state.h"
+#include "temp_folder.h"
 
 namespace ftvmm::machine {
 namespace {
@@ -22,24 +23,8 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMemoryBytes = 600 * kPageBytes;  // Two chunks and a part.
 
-class Folder {
-  public:
-    Folder() {
-        std::string name = (fs::temp_directory_path() / "ftvmm-state-XXXXXX").string();
-        if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
-        path_ = name;
-    }
-    Folder(const Folder&) = delete;
-    Folder& operator=(const Folder&) = delete;
-    ~Folder() { fs::remove_all(path_); }
-    [[nodiscard]] std::string file() const { return (path_ / "vm.state").string(); }
-    [[nodiscard]] std::size_t files() const {
-        return static_cast<std::size_t>(
-            std::distance(fs::directory_iterator(path_), fs::directory_iterator()));
-    }
-
-  private:
-    fs::path path_;
+struct Folder : ftvmm::testing::TempFolder {
+    [[nodiscard]] std::string file() const { return TempFolder::file("vm.state"); }
 };
 
 std::string read_file(const std::string& path) {

@@ -13,6 +13,7 @@
 #include "fixture.h"
 #include "node/plain_run.h"
 #include "node/replay_run.h"
+#include "temp_folder.h"
 #include "toy_machine.h"
 #include "vmm/host/event_fd.h"
 
@@ -45,20 +46,8 @@ class NoisyEngine final : public host::DiskEngine {
     host::EventFd ready_ = *host::EventFd::create();
 };
 
-class Folder {
-  public:
-    Folder() {
-        std::string name = std::filesystem::temp_directory_path() / "ftvmm-log-XXXXXX";
-        REQUIRE(::mkdtemp(name.data()) != nullptr);
-        path_ = name;
-    }
-    Folder(const Folder&) = delete;
-    Folder& operator=(const Folder&) = delete;
-    ~Folder() { std::filesystem::remove_all(path_); }
-    [[nodiscard]] std::string log() const { return path_ / "log"; }
-
-  private:
-    std::filesystem::path path_;
+struct Folder : ftvmm::testing::TempFolder {
+    [[nodiscard]] std::string log() const { return TempFolder::file("log"); }
 };
 
 std::vector<std::byte> seed_of(std::uint64_t number) {

@@ -17,6 +17,7 @@
 #include <catch2/catch.hpp>
 
 #include "sample_log.h"
+#include "temp_folder.h"
 
 namespace ftvmm::replay {
 namespace {
@@ -26,20 +27,8 @@ using testing::sample_batches;
 using testing::sample_header;
 using Kind = LogTail::Kind;
 
-class Folder {
-  public:
-    Folder() {
-        std::string name = (fs::temp_directory_path() / "ftvmm-log-XXXXXX").string();
-        if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
-        path_ = name;
-    }
-    Folder(const Folder&) = delete;
-    Folder& operator=(const Folder&) = delete;
-    ~Folder() { fs::remove_all(path_); }
-    [[nodiscard]] std::string file() const { return (path_ / "vm.log").string(); }
-
-  private:
-    fs::path path_;
+struct Folder : ftvmm::testing::TempFolder {
+    [[nodiscard]] std::string file() const { return TempFolder::file("vm.log"); }
 };
 
 std::string read_file(const std::string& path) {
