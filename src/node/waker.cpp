@@ -38,7 +38,8 @@ Waker::State Waker::make_woken() {
 void Waker::wake() {
     if (make_woken() != kRunning) return;
     kicks_.fetch_add(1, std::memory_order_relaxed);
-    FTVMM_CHECK(::pthread_kill(thread_, signal_number()) == 0, "the vCPU's thread outlives wakes");
+    FTVMM_CHECK(::pthread_kill(thread_.load(), signal_number()) == 0,
+                "the vCPU's thread outlives wakes");
 }
 
 void Waker::on_signal(int) {
@@ -59,7 +60,7 @@ void Waker::enter_machine(replay::GuestMachine& machine) {
         action.sa_flags = 0;  // Without SA_RESTART: KVM_RUN is to end.
         FTVMM_CHECK(::sigaction(signal_number(), &action, nullptr) == 0, "a signal has a handler");
     });
-    thread_ = ::pthread_self();
+    thread_.store(::pthread_self());
     machine_ = &machine;
     waker_of_thread.store(this);
     sigset_t signals{};

@@ -61,7 +61,9 @@ class Waker {
     std::atomic<int> state_{kBusy};
     std::atomic<std::uint64_t> kicks_{0};
     sem_t posted_{};
-    pthread_t thread_{};
+    // Atomic: the wake() that kicked the machine before may still read it as the next one is
+    // entered.
+    std::atomic<pthread_t> thread_{};
     replay::GuestMachine* machine_ = nullptr;
 };
 
