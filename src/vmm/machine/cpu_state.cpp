@@ -68,9 +68,6 @@ std::uint64_t fpu_parts(boot::CpuModel model) {
 
 Result<CpuState> read_cpu_state(const kvm::Vcpu& vcpu, boot::CpuModel model) {
     CpuState state;
-    // First: KVM delivers a pending exception's payload as it is asked for, which sets CR2 or DR6
-    // (kvm_vcpu_ioctl_x86_get_vcpu_events()).
-    FTVMM_ASSIGN(state.events, vcpu.get_vcpu_events());
     FTVMM_ASSIGN(state.regs, vcpu.get_regs());
     FTVMM_ASSIGN(state.sregs, vcpu.get_sregs());
     FTVMM_ASSIGN(state.xsave, vcpu.get_xsave());
@@ -82,6 +79,7 @@ Result<CpuState> read_cpu_state(const kvm::Vcpu& vcpu, boot::CpuModel model) {
         state.xcr0 = xcrs.xcrs[0].value;
     }
     FTVMM_ASSIGN(state.debug, vcpu.get_debugregs());
+    FTVMM_ASSIGN(state.events, vcpu.get_vcpu_events());
     FTVMM_ASSIGN(const auto msrs, vcpu.get_msrs(kProcessorMsrs));
     for (std::size_t i = 0; i < msrs.size(); ++i)
         state.msrs.at(i) = msrs[i].data;
