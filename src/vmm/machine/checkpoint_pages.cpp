@@ -14,6 +14,8 @@ namespace {
 constexpr std::uint64_t kBitsPerWord = 64;
 // Beside its lines: the step from the page before and the bitmap.
 constexpr std::size_t kMostPerPage = 20;
+// So many lines of a hot page have changed, or fewer.
+constexpr std::size_t kUsualLines = 4;
 
 void set_bit(std::vector<std::uint64_t>& bits, std::uint64_t page) {
     bits[page / kBitsPerWord] |= std::uint64_t{1} << page % kBitsPerWord;
@@ -104,8 +106,10 @@ void CheckpointMaker::sort_dirty(std::span<const std::uint64_t> dirty) {
 }
 
 void CheckpointMaker::add_cold_pages(CheckpointEncoder& out) const {
-    const std::size_t pages_to_add = count_bits(to_send_) + count_bits(to_heat_);
-    out.reserve(std::min(pages_to_add * (kPageBytes + kMostPerPage), max_bytes_));
+    // The hot pages too: to move all of it once more takes as long as to collect it.
+    const std::size_t whole = count_bits(to_send_) + count_bits(to_heat_);
+    out.reserve(std::min(max_bytes_, whole * (kPageBytes + kMostPerPage) +
+                                         hot_.size() * (kUsualLines * kLineBytes + kMostPerPage)));
     for (std::size_t i = 0; i < to_send_.size(); ++i) {
         std::uint64_t pages = to_send_[i] | to_heat_[i];
         for (; pages != 0 && !is_full(out); pages &= pages - 1) {
@@ -119,7 +123,6 @@ std::vector<CheckpointMaker::Difference> CheckpointMaker::add_hot_pages(
     CheckpointEncoder& out) const {
     std::vector<Difference> differences;
     differences.reserve(hot_.size());
-    out.reserve(hot_.size() * (kLineBytes + kMostPerPage));
     for (const auto& [page, hot] : hot_) {
         if (is_full(out)) break;
         const std::uint64_t lines = lines_that_differ(page_at(page), hot.shadow);

@@ -83,7 +83,7 @@ class Pair {
         auto bytes = maker_.harvest(CpuState{});
         REQUIRE(bytes);
         unseen_.clear();
-        return *bytes;
+        return *std::move(bytes);
     }
     void load(std::span<const std::byte> bytes) {
         const auto checkpoint = decode(bytes, pages_);
