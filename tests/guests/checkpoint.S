@@ -3,7 +3,7 @@
 // which come about by page faults), the second how many times 16 turns lie between two exits.
 // To be seen: the same, whatever the checkpoints. Each turn mixes into R12 what it reads: ticks of the
 // APIC's timer, the paravirtual clock, XMM1 and all pages of a window, one of which the turn has mapped
-// to another frame. It writes to a page here and there and to a few all the time; each eighth turn
+// to another frame; each fourth turn maps them all by another table. It writes to a page here and there and to a few all the time; each eighth turn
 // copies a page (REP MOVSB). Each round prints R12's low byte and waits for a tick. When a third byte
 // has come, power off (S5).
 #include "guest.inc"
@@ -12,9 +12,10 @@
     .set VECTOR, 0x40
     .set POOL, SCRATCH          // 256 pages.
     .set FRAMES, 0x500000       // 64 pages.
-    .set TABLES, 0x600000       // Pointers, directory and table of the window.
-    .set TABLE, TABLES + 0x2000
-    .set SHARED, 0x604000       // With the VMM: the EOI flag, the clock and words of the guest's own.
+    .set POINTERS, 0x600000     // Of the window,
+    .set DIRECTORY, 0x601000    // and its directory,
+    .set TABLES, 0x602000       // and four tables to choose from. R11 has the one in use.
+    .set SHARED, 0x608000       // With the VMM: the EOI flag, the clock and words of the guest's own.
     .set CLOCK, SHARED + 64
     .set TICKS, SHARED + 512
     .set TURNS, SHARED + 520
@@ -47,15 +48,22 @@ _start:
 
     movq    %cr3, %rax
     andq    $~0xfff, %rax
-    movq    $(TABLES | FLAGS), 8(%rax)
-    movq    $((TABLES + 0x1000) | FLAGS), TABLES
-    movq    $(TABLE | FLAGS), TABLES + 0x1000
+    movq    $(POINTERS | FLAGS), 8(%rax)
+    movq    $(DIRECTORY | FLAGS), POINTERS
+    movq    $(TABLES | FLAGS), DIRECTORY
+    movl    $TABLES, %r11d
     xorl    %ecx, %ecx
 map:
     movl    %ecx, %eax
     shll    $12, %eax
     addl    $(FRAMES | FLAGS), %eax
-    movq    %rax, TABLE(, %rcx, 8)
+    movq    %rax, TABLES(, %rcx, 8)
+    addl    $0x10000, %eax      // Each table has frames of its own.
+    movq    %rax, TABLES + 0x1000(, %rcx, 8)
+    addl    $0x10000, %eax
+    movq    %rax, TABLES + 0x2000(, %rcx, 8)
+    addl    $0x10000, %eax
+    movq    %rax, TABLES + 0x3000(, %rcx, 8)
     incl    %ecx
     cmpl    $WINDOW_PAGES, %ecx
     jb      map
@@ -131,6 +139,18 @@ turn:
     addq    CLOCK + 16, %r12
 
 map_one:
+    testl   $3, %ebp
+    jnz     1f
+    movq    %r12, %r11
+    shrq    $45, %r11
+    andl    $3, %r11d
+    shll    $12, %r11d
+    addl    $TABLES, %r11d
+    leaq    FLAGS(%r11), %rax
+    movq    %rax, DIRECTORY
+    movq    %cr3, %rax
+    movq    %rax, %cr3
+1:
     movq    %r12, %rcx
     shrq    $28, %rcx
     andl    $(WINDOW_PAGES - 1), %ecx
@@ -143,7 +163,7 @@ map_one:
     testl   $FAULTS, %r15d
     jz      1f
     xorl    %eax, %eax
-1:  movq    %rax, TABLE(, %rcx, 8)
+1:  movq    %rax, (%r11, %rcx, 8)
     movabsq $WINDOW, %rbx
     shll    $12, %ecx
     leaq    (%rbx, %rcx), %rdi
@@ -175,7 +195,7 @@ page_fault:                     // Of a page that is to be mapped as R10 says.
     addq    %rax, %r12
     shrq    $12, %rax
     andl    $(WINDOW_PAGES - 1), %eax
-    movq    %r10, TABLE(, %rax, 8)
+    movq    %r10, (%r11, %rax, 8)
     popq    %rax
     addq    $8, %rsp
     iretq

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "flat_kernel.h"
 #include "guest_test.h"
@@ -36,12 +37,14 @@ constexpr int kInterrupts = 2;
 constexpr int kTablesOnly = 4;
 constexpr int kFaults = 8;
 
+constexpr std::uint8_t kManyTurns = 255;
+
 struct Course {
     int work = kPlain;
-    std::uint8_t turns = 250;  // In sixteens, between two exits.
+    std::uint8_t turns = 1;  // In sixteens, in a round.
     std::uint64_t seed = 0;
-    // A kick comes after this at most.
-    std::chrono::microseconds longest_run{2000};
+    // The latest kick. Without one nothing is kicked.
+    std::optional<std::chrono::microseconds> longest_run;
 };
 
 // Where a machine stood that others must come to.
@@ -120,9 +123,16 @@ class Primary {
         recorder_->flush(*machine_);
         return {};
     }
+    // Runs on for so many stops.
+    Result<void> run_for(int stops) {
+        FTVMM_TRY(machine_->track_dirty_pages());
+        for (int i = 0; i < stops; ++i)
+            FTVMM_TRY(run_once());
+        return {};
+    }
     // Runs on to the end, to which the guest comes by itself.
     Result<void> run_to_end() {
-        course_.longest_run = kPatience;
+        course_.longest_run.reset();
         give(replay::input::ConsoleBytes{std::as_bytes(std::span("."))});
         while (!is_off_)
             FTVMM_TRY(run_once());
@@ -134,9 +144,13 @@ class Primary {
 
   private:
     Result<void> run_once() {
-        const auto longest = static_cast<std::uint64_t>(course_.longest_run.count());
-        const std::chrono::microseconds time(random_.below(longest) + 1);
-        FTVMM_ASSIGN(const RunLimit limit, RunLimit::start(time));
+        std::optional<RunLimit> limit;
+        if (course_.longest_run) {
+            const auto longest = static_cast<std::uint64_t>(course_.longest_run->count());
+            const std::chrono::microseconds time(random_.below(longest + 1));
+            FTVMM_ASSIGN(auto started, RunLimit::start(time));
+            limit.emplace(std::move(started));
+        }
         FTVMM_ASSIGN(const auto stop, machine_->run());
         if (!std::holds_alternative<replay::stop::Kicked>(stop)) return answer(stop);
         ++kicks_;
@@ -194,6 +208,34 @@ class Primary {
     std::size_t stops_ = 0;
     bool is_off_ = false;
 };
+
+// How long a round takes here that nothing kicks.
+Result<std::chrono::microseconds> time_of_round(const kvm::System& system, const Course& course) {
+    constexpr int kStops = 40;
+    constexpr int kRounds = 7;  // About.
+    Places places;
+    replay::Recorder recorder;
+    FTVMM_ASSIGN(const auto machine, power_on(system));
+    Primary primary(*machine, recorder, places, course);
+    primary.power_on();
+    const SystemClock clock;
+    const Instant start = clock.now();
+    FTVMM_TRY(primary.run_for(kStops));
+    return std::chrono::duration_cast<std::chrono::microseconds>(clock.now() - start) / kRounds;
+}
+
+// Rounds that last some milliseconds, where they can, and kicks at random in two of them: the guest
+// now comes to an exit, now is kicked, and a follower has something to run by itself.
+Result<Course> make_course(const kvm::System& system, int work, std::uint64_t seed) {
+    constexpr std::chrono::microseconds kRound{3000};
+    Course course{.work = work, .turns = 1, .seed = seed, .longest_run = {}};
+    FTVMM_ASSIGN(const auto shortest, time_of_round(system, course));
+    const auto turns = kRound / std::max(shortest, std::chrono::microseconds(1));
+    course.turns = static_cast<std::uint8_t>(std::clamp<std::int64_t>(turns, 1, kManyTurns));
+    FTVMM_ASSIGN(const auto round, time_of_round(system, course));
+    course.longest_run = 2 * round;
+    return course;
+}
 
 using Batches = std::vector<replay::ClosedBatch>;
 
@@ -270,28 +312,30 @@ Result<Figures> live(const kvm::System& system, const Course& course) {
     return figures;
 }
 
-// Each kind of work, from two seeds.
+// Each kind of work.
 Result<void> live_often(const kvm::System& system, std::span<const int> kinds) {
-    constexpr std::uint64_t kSeeds = 2;
-    for (std::uint64_t i = 0; i < kSeeds * kinds.size(); ++i) {
-        const Course course{.work = kinds[i % kinds.size()], .seed = i};
+    for (std::size_t i = 0; i < kinds.size(); ++i) {
+        FTVMM_ASSIGN(const Course course, make_course(system, kinds[i], i));
         const auto figures = live(system, course);
         if (!figures) {
             return Failure(figures.error().with_context(
                 fmt::format("work {}, seed {}", course.work, course.seed)));
         }
-        fmt::print("{} kicks, {} checkpoints, {} exits, {} KiB of log\n", figures->kicks,
-                   figures->checkpoints, figures->exits, figures->bytes >> 10U);
+        fmt::print(
+            "work {}, {} turns, kicks up to {} us: {} kicks, {} checkpoints, {} exits, {} KiB of "
+            "log\n",
+            course.work, 16 * course.turns, course.longest_run->count(), figures->kicks,
+            figures->checkpoints, figures->exits, figures->bytes >> 10U);
     }
     return {};
 }
 
 // A machine of checkpoint.S that was kicked a while after its power-on, and can record.
 Result<void> run_until_kicked(KvmMachine& machine) {
-    const std::array bytes{std::byte{kPlain}, std::byte{200}};
+    const std::array bytes{std::byte{kPlain}, std::byte{kManyTurns}};
     machine.apply(replay::input::ConsoleBytes{bytes});
+    FTVMM_ASSIGN(const RunLimit limit, RunLimit::start(std::chrono::milliseconds(20)));
     while (true) {
-        FTVMM_ASSIGN(const RunLimit limit, RunLimit::start(std::chrono::milliseconds(20)));
         FTVMM_ASSIGN(const auto stop, machine.run());
         (void)machine.take_outputs();
         if (std::holds_alternative<replay::stop::Kicked>(stop)) return {};
@@ -307,7 +351,7 @@ Result<void> refuse(const kvm::System& system) {
     FTVMM_ASSIGN(const Place place, checkpoint_place(*primary));
 
     FTVMM_ASSIGN(const auto follower, power_on(system));
-    const std::array bytes{std::byte{kPlain}, std::byte{200}};
+    const std::array bytes{std::byte{kPlain}, std::byte{kManyTurns}};
     follower->apply(replay::input::ConsoleBytes{bytes});
     while (follower->landmark().exits < primary->landmark().exits) {
         FTVMM_TRY(follower->run());
