@@ -194,6 +194,11 @@ struct Use<X2Apic> {
         seen.insert(seen.end(), {apic.take_nmi() ? 1U : 0U, apic.accepts_extint() ? 1U : 0U,
                                  std::uint64_t{apic.pending().value_or(0)}});
     }
+    static bool repeats(const X2Apic::State& state) {
+        constexpr std::size_t kTimer = 0;
+        constexpr std::uint32_t kPeriodic = 1U << 17U;
+        return (state.lvt.at(kTimer) & kPeriodic) != 0;
+    }
     static bool is_later(const X2Apic::State& state, GuestTime now) {
         return state.period_start_ns > ns_of(now);
     }
@@ -217,13 +222,27 @@ concept Timed = requires(const Device& device) {
     device.next_deadline();
 };
 
+// The guest has just taken a periodic tick, and the next is owed since before: due at once, and
+// told by one look.
+template <Timed Device>
+void tell_what_was_held(Device& device, GuestTime now) {
+    const auto due = device.next_deadline();
+    if (!due || *due > now || device.holds_tick()) return;
+    FTVMM_CHECK(Use<Device>::repeats(device.state()),
+                "what happens once has happened when it was due");
+    FTVMM_CHECK(Use<Device>::advance(device, now), "a tick that is owed is told when it can be");
+}
+
 // Lets the time pass, and holds what happens against what was foretold. By way of a look in between
 // or not, the same comes of it.
 template <Timed Device>
 void pass_time(Device& device, FuzzInput& input, Clock& clock) {
-    const auto due = device.next_deadline();
     bool is_held = false;
-    if constexpr (requires { device.holds_tick(); }) is_held = device.holds_tick();
+    if constexpr (requires { device.holds_tick(); }) {
+        tell_what_was_held(device, clock.now());
+        is_held = device.holds_tick();
+    }
+    const auto due = device.next_deadline();
     FTVMM_CHECK(!due || *due > clock.now() || is_held, "what was due by now has happened");
     const bool is_to_deadline =
         input.take_bool() && due && *due > clock.now() && !is_held && *due <= at_ns(kMaxGuestNs);
