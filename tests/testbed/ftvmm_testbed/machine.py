@@ -181,6 +181,12 @@ class Machine:
         self._paused = False
         os.kill(self._qemu.pid, signal.SIGCONT)
 
+    def console_tail(self) -> str:
+        """What the machine printed last.  Its log goes with the testbed that does not come up."""
+        log = self.spec.serial_log
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        return "".join(f"\n  | {line.strip()}" for line in lines[-15:])
+
     def last_words(self) -> str:
         """The end of QEMU's own output: why it ended, when it did."""
         lines = self._log_path.read_text(errors="replace").split("\n") if self._log_path.exists() else []

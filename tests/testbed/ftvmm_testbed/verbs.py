@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -115,8 +116,9 @@ class Verbs:
                         self._ready.add(name)
                         return
             time.sleep(0.2)
-        raise TestbedError(f"{name} was not ready in {BOOT_LIMIT_S} s ({what}): "
-                           f"see `testbed logs {name}`")  # fmt: skip
+        load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+        raise TestbedError(f"{name} was not ready in {BOOT_LIMIT_S} s ({what}; this machine's load: {load}); "
+                           f"what it printed last:{machine.console_tail()}")  # fmt: skip
 
     def _machine_named(self, name: str) -> Machine:
         if name == CLIENT:
