@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 
 namespace ftvmm {
 
@@ -52,6 +53,22 @@ Result<Mapping> Mapping::shared(const Fd& fd, std::size_t size, std::size_t offs
 
 Result<Mapping> Mapping::anonymous(std::size_t size) {
     FTVMM_ASSIGN(const auto bytes, map(size, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    return Mapping(bytes);
+}
+
+Result<Mapping> Mapping::anonymous_huge(std::size_t size) {
+    if (size > SIZE_MAX - kHugePageBytes) return Failure(Error::from_errno(ENOMEM, "mmap"));
+    FTVMM_ASSIGN(const auto whole,
+                 map(size + kHugePageBytes, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    // The ends that are too much are given back; both are whole pages.
+    const std::size_t before = -reinterpret_cast<std::uintptr_t>(whole.data()) % kHugePageBytes;
+    if (before > 0) (void)::munmap(whole.data(), before);
+    const auto bytes = whole.subspan(before, size);
+    if (before < kHugePageBytes) {
+        (void)::munmap(bytes.data() + bytes.size(), kHugePageBytes - before);
+    }
+    // A wish: a kernel without them says EINVAL.
+    (void)::madvise(bytes.data(), bytes.size(), MADV_HUGEPAGE);
     return Mapping(bytes);
 }
 

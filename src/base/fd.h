@@ -31,6 +31,8 @@ class Fd {
     int fd_ = -1;
 };
 
+inline constexpr std::size_t kHugePageBytes = std::size_t{2} << 20U;
+
 // Owns one mmap(2) region and unmaps it. Move-only. The address stays the same when moved.
 class Mapping {
   public:
@@ -45,6 +47,9 @@ class Mapping {
     static Result<Mapping> shared(const Fd& fd, std::size_t size, std::size_t offset = 0);
     // `size` bytes of zeroed private memory, backed only once touched.
     static Result<Mapping> anonymous(std::size_t size);
+    // The same, beginning at a multiple of kHugePageBytes: the kernel backs it with pages of that
+    // size where it may.
+    static Result<Mapping> anonymous_huge(std::size_t size);
 
     [[nodiscard]] std::span<std::byte> bytes() const { return bytes_; }
 

@@ -1,7 +1,9 @@
 #include "base/fd.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 
+#include <cstdint>
 #include <utility>
 
 #include <catch2/catch.hpp>
@@ -64,8 +66,27 @@ TEST_CASE("An anonymous mapping is zeroed, writable and keeps its address when m
 
 TEST_CASE("A mapping that cannot be had is an error, not a crash") {
     CHECK_FALSE(Mapping::anonymous(std::size_t{1} << 60));
+    CHECK_FALSE(Mapping::anonymous_huge(std::size_t{1} << 60));
+    CHECK_FALSE(Mapping::anonymous_huge(SIZE_MAX));
     CHECK_FALSE(Mapping::shared(Fd(), 4096));
 }
 
 }  // namespace
+TEST_CASE("A mapping for huge pages begins at one and has its own pages alone") {
+    for (const std::size_t size : {std::size_t{4096}, kHugePageBytes, 3 * kHugePageBytes - 4096}) {
+        const auto mapping = Mapping::anonymous_huge(size);
+        REQUIRE(mapping);
+        REQUIRE(mapping->bytes().size() == size);
+        const auto address = reinterpret_cast<std::uintptr_t>(mapping->bytes().data());
+        CHECK(address % kHugePageBytes == 0);
+        mapping->bytes().back() = std::byte{1};
+        CHECK(mapping->bytes().front() == std::byte{0});
+        // What lies before and behind was given back: a page asked for there without force is had.
+        void* const behind = mapping->bytes().data() + size;
+        void* const got = ::mmap(behind, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        CHECK(got == behind);
+        (void)::munmap(got, 4096);
+    }
+}
+
 }  // namespace ftvmm
