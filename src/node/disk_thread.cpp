@@ -63,14 +63,15 @@ std::uint64_t weight_of(DiskOperation operation, std::uint64_t length) {
 
 // Takes the data out of `request`, which keeps the rest.
 host::DiskRequest host_request(replay::output::DiskRequest& request) {
-    host::AlignedBuffer buffer(moves_data(request.operation) ? request.length : 0);
-    if (request.operation == DiskOperation::kWrite) {
-        FTVMM_CHECK(request.data.size() == request.length, "a write brings its data");
-        std::ranges::copy(request.data, buffer.bytes().begin());
-        request.data = {};
-    }
-    return {host::DiskRequestId(request.id), host_operation(request.operation), request.offset,
-            request.length, std::move(buffer)};
+    const bool is_write = request.operation == DiskOperation::kWrite;
+    FTVMM_CHECK(!is_write || request.data.size() == request.length, "a write brings its data");
+    AlignedBuffer buffer(request.operation == DiskOperation::kRead ? request.length : 0);
+    return {host::DiskRequestId(request.id),
+            host_operation(request.operation),
+            request.offset,
+            request.length,
+            std::move(buffer),
+            std::exchange(request.data, {})};
 }
 
 }  // namespace
@@ -117,7 +118,7 @@ std::optional<DiskDone> DiskThread::take() {
     auto done = done_.try_pop();
     if (done) {
         --outstanding_;
-        outstanding_bytes_ -= done->buffer.size();
+        outstanding_bytes_ -= done->weight;
     }
     return done;
 }
@@ -181,8 +182,11 @@ bool DiskThread::take_from_engine(Disk& disk, std::uint32_t index) {
         for (const std::uint64_t freed : disk.order.end(id))
             disk.ready.push_back(freed);
         --disk.in_engine;
-        DiskDone done{index, id, completion.error_number == 0,
+        DiskDone done{index,
+                      id,
+                      completion.error_number == 0,
                       request.operation == DiskOperation::kRead ? request.length : 0,
+                      weight_of(request.operation, request.length),
                       std::move(completion.buffer)};
         FTVMM_CHECK(done_.try_push(std::move(done)), "what is outstanding fits the queue");
     }

@@ -35,8 +35,9 @@ struct DiskDone {
     std::uint32_t disk = 0;
     std::uint64_t id = 0;
     bool ok = false;
-    std::uint64_t length = 0;    // The request's.
-    host::AlignedBuffer buffer;  // Its first `length` bytes are what a read found, where it is ok.
+    std::uint64_t length = 0;  // The request's.
+    std::uint64_t weight = 0;  // Of what was outstanding, in bytes.
+    AlignedBuffer buffer;      // Its first `length` bytes are what a read found, where it is ok.
 };
 
 // Requests go in and ends come out on the vCPU thread; the thread inside owns the engines. Requests

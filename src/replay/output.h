@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/aligned_buffer.h"
 #include "replay/input.h"
 
 namespace ftvmm::replay {
@@ -42,7 +43,7 @@ struct DiskRequest {
     DiskOperation operation{};
     std::uint64_t offset = 0;
     std::uint64_t length = 0;
-    std::vector<std::byte> data;  // `length` bytes for a write, else none.
+    SharedBytes data;  // `length` bytes for a write, else none.
 };
 // Random bytes that the guest asks for: answered by one input::Entropy.
 struct EntropyRequest {

@@ -389,7 +389,7 @@ void PlatformMachine::take_outputs(Seen& seen) {
             seen.numbers.insert(seen.numbers.end(),
                                 {disk->disk, disk->id, static_cast<std::uint64_t>(disk->operation),
                                  disk->offset, disk->length});
-            seen.bytes.push_back(disk->data);
+            seen.bytes.emplace_back(disk->data.begin(), disk->data.end());
             disk_requests_.push_back(std::move(*disk));
         } else if (const auto* entropy = std::get_if<EntropyRequest>(&output)) {
             FTVMM_CHECK(entropy->length > 0 && entropy->length <= virtio::kMaxRngBytes,

@@ -82,7 +82,7 @@ void take_work(virtio::Blk::Work work, Reaction& reaction) {
         reaction.numbers.insert(
             reaction.numbers.end(),
             {request.id, static_cast<std::uint64_t>(request.kind), request.sector, request.length});
-        reaction.bytes.push_back(std::move(request.data));
+        reaction.bytes.emplace_back(request.data.begin(), request.data.end());
     }
     append(reaction.interrupts, work.interrupts);
 }

@@ -195,7 +195,9 @@ Stop ToyMachine::ask_for(std::uint64_t what) {
     request.operation = static_cast<output::DiskOperation>(what % 5);
     request.offset = (what >> 12U) % 4096;
     request.length = length;
-    if (request.operation == output::DiskOperation::kWrite) request.data = some_bytes(length);
+    if (request.operation == output::DiskOperation::kWrite) {
+        request.data = SharedBytes::copy_of(some_bytes(length));
+    }
     put(std::move(request));
     return stop::Exit{};
 }

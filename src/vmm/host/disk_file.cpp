@@ -95,7 +95,9 @@ int DiskFile::refusal(const DiskRequest& request) const {
     if (read_only_ && operation != DiskOperation::kRead) return EROFS;
     if (request.offset % kSectorBytes != 0 || request.length % kSectorBytes != 0) return EINVAL;
     if (request.offset > size_ || request.length > size_ - request.offset) return EINVAL;
-    if (moves && request.length > request.buffer.size()) return EINVAL;
+    const std::size_t room =
+        request.operation == DiskOperation::kWrite ? request.data.size() : request.buffer.size();
+    if (moves && request.length > room) return EINVAL;
     return 0;
 }
 

@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/aligned_buffer.h"
 #include "base/strong_id.h"
-#include "vmm/host/aligned_buffer.h"
 
 namespace ftvmm::host {
 
@@ -16,14 +16,16 @@ enum class DiskOperation { kRead, kWrite, kFlush, kDiscard, kWriteZeroes };
 
 inline constexpr std::uint64_t kSectorBytes = 512;
 
-// `offset` and `length` are in bytes, whole sectors, and mean nothing to a flush. Reads and writes
-// move the first `length` bytes of `buffer`, which belongs to the engine until the completion.
+// `offset` and `length` are in bytes, whole sectors, and mean nothing to a flush. A read moves the
+// first `length` bytes of `buffer`, which belongs to the engine until the completion; a write those
+// of `data`.
 struct DiskRequest {
     DiskRequestId id;
     DiskOperation operation = DiskOperation::kRead;
     std::uint64_t offset = 0;
     std::uint64_t length = 0;
     AlignedBuffer buffer;
+    SharedBytes data;
 };
 
 // `error_number` is 0, or the errno: what part of the request was carried out is then unknown.

@@ -68,7 +68,8 @@ int discard(const DiskFile& disk, const DiskRequest& request) {
 int write_zeroes(const DiskFile& disk, const DiskRequest& request) {
     int error = allocate(disk, FALLOC_FL_ZERO_RANGE, request);
     if (error != EOPNOTSUPP) return error;
-    const AlignedBuffer zeroes(kZeroesBytes);
+    AlignedBuffer zeroes(kZeroesBytes);
+    std::ranges::fill(zeroes.bytes(), std::byte{0});
     error = 0;
     for (std::uint64_t done = 0; error == 0 && done < request.length; done += kZeroesBytes) {
         const auto count = std::min<std::uint64_t>(kZeroesBytes, request.length - done);
@@ -88,7 +89,7 @@ int perform(const DiskFile& disk, DiskRequest& request) {
         case DiskOperation::kRead:
             return read_all(disk, request.buffer.bytes().first(request.length), request.offset);
         case DiskOperation::kWrite:
-            return write_all(disk, request.buffer.bytes().first(request.length), request.offset);
+            return write_all(disk, std::span(request.data).first(request.length), request.offset);
         case DiskOperation::kDiscard:
             return discard(disk, request);
         default:

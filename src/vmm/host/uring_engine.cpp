@@ -69,13 +69,13 @@ void UringEngine::enter_ring(std::size_t slot) {
     FTVMM_CHECK(sqe != nullptr, "the ring has an entry for each request");
     Slot& entry = slots_[slot];
     const DiskRequest& request = entry.request;
-    std::byte* bytes = entry.request.buffer.bytes().data() + entry.moved;
     const auto count = static_cast<unsigned>(request.length - entry.moved);
     const std::uint64_t offset = request.offset + entry.moved;
     if (request.operation == DiskOperation::kRead) {
-        ::io_uring_prep_read(sqe, disk_.fd(), bytes, count, offset);
+        ::io_uring_prep_read(sqe, disk_.fd(), entry.request.buffer.bytes().data() + entry.moved,
+                             count, offset);
     } else if (request.operation == DiskOperation::kWrite) {
-        ::io_uring_prep_write(sqe, disk_.fd(), bytes, count, offset);
+        ::io_uring_prep_write(sqe, disk_.fd(), request.data.data() + entry.moved, count, offset);
     } else {
         ::io_uring_prep_fsync(sqe, disk_.fd(), IORING_FSYNC_DATASYNC);
     }

@@ -157,7 +157,7 @@ virtio::Blk::State decode(Decoder& in, const pb::Blk& from) {
             .kind = in.enumerator(each.kind(), virtio::BlkRequest::Kind::kWriteZeroes, kName),
             .sector = each.sector(),
             .length = each.length(),
-            .data = in.take_bulk(each.data_bytes(), kName)};
+            .data = SharedBytes::copy_of(in.take_bulk(each.data_bytes(), kName))};
         state.in_flight.push_back(decode_place(in, std::move(request), each));
     }
     state.next_id = from.next_id();

@@ -169,8 +169,9 @@ std::optional<BlkRequest> Blk::take_data(Dma& dma, const Chain& chain, const Hea
         return std::nullopt;
     }
     if (is_write) {
-        request.data = gather(dma, chain.readable, kHeaderBytes + request.length);
-        request.data.erase(request.data.begin(), request.data.begin() + kHeaderBytes);
+        AlignedBuffer data(request.length);
+        gather(dma, chain.readable, kHeaderBytes, data.bytes());
+        request.data = SharedBytes(std::move(data));
     }
     return in_flight_.add(chain, std::move(request));
 }

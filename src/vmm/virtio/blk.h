@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/aligned_buffer.h"
 #include "base/result.h"
 #include "vmm/virtio/dma.h"
 #include "vmm/virtio/in_flight.h"
@@ -16,12 +17,12 @@
 namespace ftvmm::virtio {
 
 inline constexpr std::uint32_t kSectorBytes = 512;
-// The data of one request, so that its copy stays small. Linux keeps to it: kMaxSegments pieces of
-// kMaxSegmentBytes are less.
-inline constexpr std::uint64_t kMaxBlkBytes = std::uint64_t{1} << 20U;
-inline constexpr std::uint32_t kMaxSegmentBytes = 4096;
 // The longest chain, less the header and the status.
 inline constexpr std::uint32_t kMaxSegments = kMaxQueueSize - 2;
+// Pages that lie together are one piece: a descriptor for each would cost the guest more than the
+// data. As many pieces of this size are the data of one request, so that its copy stays small.
+inline constexpr std::uint32_t kMaxSegmentBytes = 16U << 10U;
+inline constexpr std::uint64_t kMaxBlkBytes = std::uint64_t{kMaxSegments} * kMaxSegmentBytes;
 // One discard or write of zeroes, which carry no data: 1 GiB.
 inline constexpr std::uint32_t kMaxZeroSectors = 1U << 21U;
 inline constexpr std::size_t kBlkIdBytes = 20;
@@ -48,9 +49,9 @@ struct BlkRequest {
 
     std::uint64_t id = 0;  // Never used twice, not even after a reset.
     Kind kind = Kind::kRead;
-    std::uint64_t sector = 0;     // The range lies within the capacity; 0 for a flush.
-    std::uint64_t length = 0;     // In bytes, a multiple of 512; 0 for a flush alone.
-    std::vector<std::byte> data;  // `length` bytes for a write, else none.
+    std::uint64_t sector = 0;  // The range lies within the capacity; 0 for a flush.
+    std::uint64_t length = 0;  // In bytes, a multiple of 512; 0 for a flush alone.
+    SharedBytes data;          // `length` bytes for a write, else none.
     bool operator==(const BlkRequest&) const = default;
 };
 

@@ -55,6 +55,23 @@ std::vector<std::byte> gather(const Dma& dma, std::span<const Range> ranges, std
     return bytes;
 }
 
+void gather(const Dma& dma, std::span<const Range> ranges, std::uint64_t offset,
+            std::span<std::byte> target) {
+    for (const Range& range : ranges) {
+        if (target.empty()) return;
+        if (offset >= range.length) {
+            offset -= range.length;
+            continue;
+        }
+        const auto take = std::min<std::uint64_t>(range.length - offset, target.size());
+        const auto source = dma.read(range.address + offset, take);
+        std::ranges::copy(source, target.begin());
+        target = target.subspan(source.size());
+        offset = 0;
+    }
+    std::ranges::fill(target, std::byte{0});
+}
+
 std::uint64_t scatter(Dma& dma, std::span<const Range> ranges, std::uint64_t offset,
                       std::span<const std::byte> source) {
     std::uint64_t done = 0;

@@ -45,6 +45,10 @@ class Dma {
 // nothing; a queue hands out only ranges that are.
 std::vector<std::byte> gather(const Dma& dma, std::span<const Range> ranges, std::uint64_t limit);
 
+// The same from their byte `offset` on, into `target`; what they do not fill is zeroed.
+void gather(const Dma& dma, std::span<const Range> ranges, std::uint64_t offset,
+            std::span<std::byte> target);
+
 // Writes `source` into `ranges` from their byte `offset` on and returns how many bytes fitted.
 std::uint64_t scatter(Dma& dma, std::span<const Range> ranges, std::uint64_t offset,
                       std::span<const std::byte> source);

@@ -40,10 +40,12 @@ class TestFile {
 
 DiskRequest request(std::uint64_t id, DiskOperation operation, std::uint64_t offset,
                     std::uint64_t length, std::byte fill = std::byte{0}) {
-    const bool moves = operation == DiskOperation::kRead || operation == DiskOperation::kWrite;
-    AlignedBuffer buffer(moves ? length : 0);
-    std::ranges::fill(buffer.bytes(), fill);
-    return DiskRequest{DiskRequestId(id), operation, offset, length, std::move(buffer)};
+    AlignedBuffer buffer(operation == DiskOperation::kRead ? length : 0);
+    SharedBytes data;
+    if (operation == DiskOperation::kWrite) {
+        data = SharedBytes::copy_of(std::vector(length, fill));
+    }
+    return DiskRequest{DiskRequestId(id), operation, offset, length, std::move(buffer), data};
 }
 
 std::vector<DiskCompletion> wait_for_some(DiskEngine& engine) {
@@ -91,7 +93,7 @@ TEST_CASE("Many random requests at once leave the disk as a model has it") {
             const auto offset = lane * kLaneBytes + first * kSectorBytes;
             const auto length = (1 + entropy.below(sectors - first)) * kSectorBytes;
             const auto fill = static_cast<std::byte>(entropy.below(256));
-            flying[lane] = DiskRequest{DiskRequestId(lane), operation, offset, length, {}};
+            flying[lane] = DiskRequest{DiskRequestId(lane), operation, offset, length, {}, {}};
             REQUIRE(engine->try_submit(request(lane, operation, offset, length, fill)));
             ++asked;
             const auto at = model.begin() + static_cast<std::ptrdiff_t>(offset);

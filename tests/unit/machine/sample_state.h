@@ -41,7 +41,7 @@ inline MachineState sample_state() {
         disk.transport = sample_transport(1);
         disk.in_flight.resize(2);
         disk.in_flight[0].request.kind = virtio::BlkRequest::Kind::kWrite;
-        disk.in_flight[0].request.data = some_bytes(7);
+        disk.in_flight[0].request.data = SharedBytes::copy_of(some_bytes(7));
         disk.in_flight[1].writable = {{Gpa(0x1000), 512}, {Gpa(0x3000), 1}};
     }
     virtio.nics = {sample_transport(2)};

@@ -120,6 +120,13 @@ void walk(V& v, std::vector<T>& values) {
         walk(v, value);
 }
 
+template <class V>
+void walk(V& v, SharedBytes& bytes) {
+    std::vector<std::byte> changed(bytes.begin(), bytes.end());
+    walk(v, changed);
+    bytes = SharedBytes::copy_of(changed);
+}
+
 template <class V, class... Fields>
 void walk_all(V& v, Fields&... fields) {
     (walk(v, fields), ...);

@@ -75,7 +75,9 @@ std::vector<NodeDisk> one_disk(std::unique_ptr<host::DiskEngine> engine) {
 replay::output::DiskRequest request(std::uint64_t id, DiskOperation operation, std::uint64_t offset,
                                     std::uint64_t length) {
     replay::output::DiskRequest asked{0, id, operation, offset, length, {}};
-    if (operation == DiskOperation::kWrite) asked.data.resize(length, std::byte(id));
+    if (operation == DiskOperation::kWrite) {
+        asked.data = SharedBytes::copy_of(std::vector(length, std::byte(id)));
+    }
     return asked;
 }
 
