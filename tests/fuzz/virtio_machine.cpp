@@ -71,8 +71,8 @@ void append(virtio::Interrupts& all, const virtio::Interrupts& more) {
 }
 
 // What a device asks for is what the machine can do, whatever the driver did.
-void take_work(virtio::Blk::Work work, Reaction& reaction) {
-    for (virtio::BlkRequest& request : work.requests) {
+void take_work(const virtio::Blk::Work& work, Reaction& reaction) {
+    for (const virtio::BlkRequest& request : work.requests) {
         const std::uint64_t count = request.length / virtio::kSectorBytes;
         FTVMM_CHECK(count <= kSectors && request.sector <= kSectors - count,
                     "a request lies on the disk");
