@@ -100,6 +100,8 @@ void add_replay(CLI::App& app, Verb& chosen) {
     verb->add_flag("--console", options->console, "Print what the guest printed");
     verb->add_flag("!--no-audit", options->compare_audits,
                    "Leave out what record --audit has the memory compared with");
+    verb->add_option("--report", options->report,
+                     "A file for what is told where the guest diverges, besides standard error");
     verb->add_flag("--hash-memory", options->hash_memory, "Print a hash of the memory at the end");
     verb->add_option("--device", options->device, "The KVM device")->capture_default_str();
     verb->footer(

@@ -1,5 +1,6 @@
 #include "toy_machine.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <utility>
@@ -285,6 +286,12 @@ std::uint64_t ToyMachine::memory_hash() const {
     for (const std::uint64_t word : memory_)
         hash = mix(hash, word);
     return hash;
+}
+
+std::optional<CpuRegisters> ToyMachine::registers() const {
+    CpuRegisters registers{};
+    std::ranges::copy(cpu_.registers, registers.begin());
+    return registers;
 }
 
 Result<std::vector<std::byte>> ToyMachine::take_checkpoint() {

@@ -75,6 +75,8 @@ class ToyMachine final : public GuestMachine {
     [[nodiscard]] bool shows_time() const override { return options_.shows_time; }
     [[nodiscard]] bool wants_packets(std::uint32_t nic) const override;
     [[nodiscard]] bool wants_console_bytes(ConsolePort port) const override;
+    // Its own eight, the rest zero.
+    [[nodiscard]] std::optional<CpuRegisters> registers() const override;
     void kick() override { kicked_ = true; }
     void clear_kick() override { kicked_ = false; }
 

@@ -1,0 +1,212 @@
+// A toy guest that is recorded to a file, replayed with a fault, and what is told of it.
+#include "cli/divergence_report.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "cli/log_report.h"
+#include "node/replay_run.h"
+#include "replay/log_file.h"
+#include "temp_folder.h"
+#include "toy_machine.h"
+#include "toy_recording.h"
+#include "vmm/machine/checkpoint_codec.h"
+
+namespace ftvmm::cli {
+namespace {
+
+using replay::Batch;
+using replay::Landmark;
+using replay::Record;
+using replay::Seq;
+using replay::testing::ToyFault;
+using replay::testing::ToyMachine;
+using replay::testing::ToyOptions;
+namespace record = replay::record;
+
+struct Folder : ftvmm::testing::TempFolder {
+    [[nodiscard]] std::string log() const { return TempFolder::file("log"); }
+    [[nodiscard]] std::string report() const { return TempFolder::file("report"); }
+};
+
+void write_log(const std::string& path, const std::vector<std::vector<std::byte>>& batches) {
+    replay::LogHeader header;
+    header.memory_bytes = 1U << 20U;
+    auto writer = replay::LogWriter::create(path, header);
+    REQUIRE(writer);
+    for (const auto& batch : batches)
+        REQUIRE(writer->append(batch));
+}
+
+// All records of a log, as it holds them.
+std::vector<Record> records_of(const std::string& path) {
+    auto reader = replay::LogReader::open(path);
+    REQUIRE(reader);
+    std::vector<Record> records;
+    while (true) {
+        auto batch = reader->next();
+        REQUIRE(batch);
+        if (!*batch) return records;
+        std::move((*batch)->records.begin(), (*batch)->records.end(), std::back_inserter(records));
+    }
+}
+
+node::ReplayEnd replay_toy(const std::string& path, const ToyOptions& options) {
+    auto log = replay::LogReader::open(path);
+    REQUIRE(log);
+    const node::MakeMachine make =
+        [&](std::span<const std::byte> seed) -> Result<std::unique_ptr<replay::GuestMachine>> {
+        return std::make_unique<ToyMachine>(seed, options);
+    };
+    auto end = node::run_replay(*log, make, {});
+    REQUIRE(end);
+    return std::move(*end);
+}
+
+void record_toy(const std::string& path) {
+    const auto recording = replay::testing::record_toy(3, {});
+    std::vector<std::vector<std::byte>> batches;
+    for (const auto& batch : recording.batches)
+        batches.push_back(batch.bytes);
+    write_log(path, batches);
+}
+
+// It sees, from exit 100 on, what no log holds.
+node::ReplayEnd replay_with_fault(const std::string& path) {
+    ToyOptions options;
+    options.fault = {ToyFault::Kind::kHostClock, 100, 12345};
+    return replay_toy(path, options);
+}
+
+const replay::Divergence& divergence_of(const node::ReplayEnd& end) {
+    REQUIRE(std::holds_alternative<node::replay_end::Diverged>(end.how));
+    return std::get<node::replay_end::Diverged>(end.how).divergence;
+}
+
+bool has(const std::string& text, const std::string& what) {
+    return text.find(what) != std::string::npos;
+}
+
+// A log whose one checkpoint has this RAX, at exit 5.
+std::vector<Record> records_with_checkpoint(std::uint64_t rax) {
+    machine::CpuState cpu;
+    cpu.regs.rax = rax;
+    machine::CheckpointEncoder encoder(0, cpu);
+    encoder.end_pages();
+    encoder.end_pages();
+    return {{{}, 0, record::PowerOn{}},
+            {{5, 1}, 0, record::Checkpoint{encoder.take()}},
+            {{6, 1}, 0, record::Mark{}}};
+}
+
+std::vector<std::byte> batch_of(Seq first, const std::vector<Record>& records) {
+    replay::RecordEncoder encoder;
+    for (const Record& record : records)
+        encoder.add(record);
+    return replay::make_batch(first, records.size(), encoder.take());
+}
+
+}  // namespace
+
+TEST_CASE("The sixteen records before a divergence are told as log show tells them") {
+    const Folder folder;
+    record_toy(folder.log());
+    const auto end = replay_with_fault(folder.log());
+    const auto& divergence = divergence_of(end);
+    const auto records = records_of(folder.log());
+    const std::uint64_t last = divergence.seq.value();
+    REQUIRE(last > kRecordsShown);
+    const auto excerpt = read_excerpt(folder.log(), divergence.seq);
+    REQUIRE(excerpt);
+    REQUIRE(excerpt->records.size() == kRecordsShown + 1);
+    for (std::size_t i = 0; i <= kRecordsShown; ++i) {
+        const Seq seq(last - kRecordsShown + i);
+        const std::string mark = i == kRecordsShown ? "> " : "  ";
+        CHECK(excerpt->records[i] == mark + render_text(seq, records.at(seq.value())));
+        CHECK(has(render_report(divergence, *excerpt, nullptr), excerpt->records[i]));
+    }
+    // A guest that agrees has nothing to be told of.
+    CHECK(std::holds_alternative<node::replay_end::Ended>(replay_toy(folder.log(), {}).how));
+}
+
+TEST_CASE("Where a divergence is early, all records before it are told") {
+    const Folder folder;
+    write_log(folder.log(), {batch_of(Seq(0), records_with_checkpoint(1))});
+    const auto excerpt = read_excerpt(folder.log(), Seq(2));
+    REQUIRE(excerpt);
+    REQUIRE(excerpt->records.size() == 3);
+    CHECK(has(excerpt->records[0], "power on"));
+    CHECK(excerpt->records[2].starts_with("> "));
+    // The replay may want a record that the log does not hold yet.
+    const auto behind = read_excerpt(folder.log(), Seq(3));
+    REQUIRE(behind);
+    CHECK(behind->records.size() == 3);
+    CHECK_FALSE(read_excerpt(folder.report(), Seq(0)));
+}
+
+TEST_CASE("The registers of the replayed guest are told, or that it does not tell them") {
+    const Folder folder;
+    record_toy(folder.log());
+    const auto end = replay_with_fault(folder.log());
+    REQUIRE(end.machine);
+    const auto registers = end.machine->registers();
+    REQUIRE(registers);
+    const auto text = render_report(divergence_of(end), {}, end.machine.get());
+    CHECK(has(text, replay::describe(end.machine->landmark())));
+    for (std::size_t i = 0; i < registers->size(); ++i) {
+        CHECK(has(text,
+                  fmt::format("{} {:016x}", replay::kCpuRegisterNames.at(i), registers->at(i))));
+    }
+    // A toy has no code.
+    CHECK(has(text, "where it stands\n  (it can not be read)"));
+    CHECK_FALSE(has(render_report(divergence_of(end), {}, nullptr), "processor"));
+}
+
+TEST_CASE("Registers as they were recorded come from the last checkpoint of the same life") {
+    const Folder folder;
+    auto lives = records_with_checkpoint(0x1234);
+    lives.push_back({{7, 1}, 0, record::End{record::EndKind::kReset, 0}});
+    lives.push_back({{}, 0, record::PowerOn{}});
+    lives.push_back({{1, 0}, 0, record::Mark{}});
+    write_log(folder.log(), {batch_of(Seq(0), lives)});
+
+    const auto behind = read_excerpt(folder.log(), Seq(2));
+    REQUIRE(behind);
+    REQUIRE(behind->at_checkpoint);
+    CHECK(behind->at_checkpoint->at == Landmark{5, 1});
+    CHECK(behind->at_checkpoint->values.at(0) == 0x1234);
+    const ToyMachine machine({});
+    const auto text = render_report({}, *behind, &machine);
+    CHECK(has(text, "as it was recorded, at exit 5, checkpoint 1\n      rax 0000000000001234"));
+
+    // The checkpoint that the guest was held against is not where it stands, nor another life's.
+    for (const std::uint64_t seq : {1, 5}) {
+        const auto none = read_excerpt(folder.log(), Seq(seq));
+        REQUIRE(none);
+        CHECK_FALSE(none->at_checkpoint);
+        CHECK(has(render_report({}, *none, &machine), "the log holds no processor's state"));
+    }
+}
+
+TEST_CASE("A report is written for its owner alone, over an older one, and failure is an error") {
+    const Folder folder;
+    REQUIRE(write_report(folder.report(), "a long report\n"));
+    REQUIRE(write_report(folder.report(), "short\n"));
+    std::ifstream file(folder.report());
+    CHECK(std::string(std::istreambuf_iterator<char>(file), {}) == "short\n");
+    struct stat status {};
+    REQUIRE(::stat(folder.report().c_str(), &status) == 0);
+    CHECK((status.st_mode & 0777U) == 0600U);
+    const auto written = write_report(folder.report() + "/no/such", "lost");
+    REQUIRE_FALSE(written);
+    CHECK(has(written.error().what(), "/no/such"));
+}
+
+}  // namespace ftvmm::cli
