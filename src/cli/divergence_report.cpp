@@ -117,7 +117,8 @@ Result<LogExcerpt> read_excerpt(const std::string& log, replay::Seq seq) {
 
 std::string render_report(const replay::Divergence& divergence, const LogExcerpt& excerpt,
                           const replay::GuestMachine* machine) {
-    std::string text = replay::describe(divergence) + "\n";
+    std::string text =
+        replay::describe(divergence) + "\n" + replay::describe_first_difference(divergence) + "\n";
     text += "\nthe last records of the log, > that which the guest was held against\n";
     for (const std::string& line : excerpt.records)
         text += line;

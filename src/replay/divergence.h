@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "replay/landmark.h"
@@ -22,17 +23,29 @@ enum class DivergenceKind : std::uint8_t {
     kOutput,      // What leaves it, left elsewhere.
 };
 
+// A record whose digest the guest had.
+struct Agreement {
+    Landmark at;
+    Seq seq;
+    bool operator==(const Agreement&) const = default;
+};
+
 struct Divergence {
     DivergenceKind kind{};
     Landmark where;         // Of the guest, as it was found out.
     Seq seq;                // The record that it was held against.
     std::string log_says;   // That record, as "packet of 72 bytes for card 0 at exit 812".
     std::string guest_did;  // As "the guest halts at exit 810".
+    // The last one before it in this life: the first exit that differs lies behind its landmark, if
+    // an exit differs, and not behind `where`.
+    std::optional<Agreement> agreed{};
 };
 
 // "digest".
 [[nodiscard]] const char* name_of(DivergenceKind kind);
 // One paragraph: what differs, and where.
 [[nodiscard]] std::string describe(const Divergence& divergence);
+// One sentence: between which landmarks the guest first came another way, as far as the log tells.
+[[nodiscard]] std::string describe_first_difference(const Divergence& divergence);
 
 }  // namespace ftvmm::replay

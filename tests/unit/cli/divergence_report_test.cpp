@@ -78,10 +78,10 @@ void record_toy(const std::string& path) {
     write_log(path, batches);
 }
 
-// It sees, from exit 100 on, what no log holds.
-node::ReplayEnd replay_with_fault(const std::string& path) {
+// It sees, from exit `first` on, what no log holds.
+node::ReplayEnd replay_with_fault(const std::string& path, std::uint64_t first = 100) {
     ToyOptions options;
-    options.fault = {ToyFault::Kind::kHostClock, 100, 12345};
+    options.fault = {ToyFault::Kind::kHostClock, first, 12345};
     return replay_toy(path, options);
 }
 
@@ -134,6 +134,23 @@ TEST_CASE("The sixteen records before a divergence are told as log show tells th
     }
     // A guest that agrees has nothing to be told of.
     CHECK(std::holds_alternative<node::replay_end::Ended>(replay_toy(folder.log(), {}).how));
+}
+
+TEST_CASE("The first exit that differs lies in the stretch that is told") {
+    const Folder folder;
+    record_toy(folder.log());
+    for (std::uint64_t first = 1; first <= 100; ++first) {
+        INFO("exit " << first);
+        const auto end = replay_with_fault(folder.log(), first);
+        const auto& divergence = divergence_of(end);
+        CHECK(divergence.where.exits >= first);
+        REQUIRE(divergence.agreed);
+        // The end of an access that waited for the time shows nothing: then the next one is it.
+        CHECK(divergence.agreed->at.exits <= first);
+        CHECK(divergence.agreed->at < divergence.where);
+        CHECK(has(render_report(divergence, {}, nullptr),
+                  replay::describe_first_difference(divergence)));
+    }
 }
 
 TEST_CASE("Where a divergence is early, all records before it are told") {
