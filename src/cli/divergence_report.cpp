@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <deque>
 #include <iterator>
 #include <utility>
 
@@ -28,36 +27,53 @@ std::optional<CpuRegisters> registers_in(const replay::record::Checkpoint& check
     return machine::registers_of(decoded->cpu.regs, decoded->cpu.sregs);
 }
 
-// Takes in records up to the one that the guest was held against.
+// Takes in a log's records, in order.
 class ExcerptReader {
   public:
-    ExcerptReader(replay::Seq last, std::uint64_t memory_bytes)
-        : last_(last), memory_bytes_(memory_bytes) {}
+    ExcerptReader(const replay::Divergence& divergence, std::uint64_t memory_bytes)
+        : last_(divergence.seq), where_(divergence.where), memory_bytes_(memory_bytes) {}
 
-    void add(replay::Seq seq, replay::Record& record) {
-        if (seq.value() + kRecordsShown >= last_.value()) {
+    // False: nothing from `record` on tells of that place.
+    [[nodiscard]] bool add(replay::Seq seq, replay::Record& record) {
+        const bool is_power_on = std::holds_alternative<replay::record::PowerOn>(record.body);
+        if (seq > last_ && (is_power_on || record.at > where_)) return false;
+        if (seq <= last_ && seq.value() + kRecordsShown >= last_.value()) {
             excerpt_.records.push_back((seq == last_ ? "> " : "  ") + render_text(seq, record));
         }
-        // What the guest was held against it has not come to.
-        if (seq == last_) return;
-        if (std::holds_alternative<replay::record::PowerOn>(record.body)) checkpoint_.reset();
-        if (std::holds_alternative<replay::record::Checkpoint>(record.body)) {
-            checkpoint_ = std::move(record);
+        if (is_power_on) {
+            excerpt_.before.reset();
+            excerpt_.exit.reset();
+            checkpoint_.reset();
         }
+        if (const auto* trace = std::get_if<replay::record::Trace>(&record.body)) {
+            add(record.at, trace->exit);
+        }
+        const bool is_checkpoint = std::holds_alternative<replay::record::Checkpoint>(record.body);
+        // What the guest was held against it has not come to.
+        if (is_checkpoint && seq < last_) checkpoint_ = std::move(record);
+        return true;
     }
 
     LogExcerpt take() {
-        if (checkpoint_) {
+        const bool is_newest =
+            checkpoint_ && (!excerpt_.before || excerpt_.before->at < checkpoint_->at);
+        if (is_newest) {
             const auto& body = std::get<replay::record::Checkpoint>(checkpoint_->body);
             if (const auto values = registers_in(body, memory_bytes_)) {
-                excerpt_.at_checkpoint = {checkpoint_->at, *values};
+                excerpt_.before = {checkpoint_->at, *values};
             }
         }
         return std::move(excerpt_);
     }
 
   private:
+    void add(replay::Landmark at, const replay::ExitFacts& exit) {
+        if (at == where_) excerpt_.exit = exit;
+        if (at < where_) excerpt_.before = {at, exit.registers};
+    }
+
     replay::Seq last_;
+    replay::Landmark where_;
     std::uint64_t memory_bytes_;
     LogExcerpt excerpt_;
     std::optional<replay::Record> checkpoint_;
@@ -73,10 +89,40 @@ void add_registers(std::string& text, const CpuRegisters& values) {
     }
 }
 
-void add_processor(std::string& text, const LogExcerpt& excerpt,
-                   const replay::GuestMachine& machine) {
+// Both, a register on a line, and what differs marked.
+void add_both(std::string& text, const replay::ExitFacts& recorded,
+              const std::optional<replay::ExitFacts>& exit, const CpuRegisters& replayed) {
+    const auto out = std::back_inserter(text);
+    fmt::format_to(out, "  {:>7}  {:<24}  {}\n", "", "recorded", "replayed");
+    if (exit) {
+        const bool differs = exit->reason != recorded.reason || exit->where != recorded.where ||
+                             exit->detail != recorded.detail;
+        fmt::format_to(out, "{} {:>7}  {:<24}  {}\n", differs ? '*' : ' ', "exit",
+                       replay::describe(recorded), replay::describe(*exit));
+    }
+    for (std::size_t i = 0; i < replayed.size(); ++i) {
+        fmt::format_to(out, "{} {:>7}  {:016x}          {:016x}\n",
+                       recorded.registers.at(i) == replayed.at(i) ? ' ' : '*',
+                       replay::kCpuRegisterNames.at(i), recorded.registers.at(i), replayed.at(i));
+    }
+}
+
+void add_processor(std::string& text, const replay::Divergence& divergence,
+                   const LogExcerpt& excerpt, const replay::GuestMachine& machine) {
     const auto out = std::back_inserter(text);
     const auto replayed = machine.registers();
+    if (replayed && excerpt.exit) {
+        fmt::format_to(out, "\nthe processor at {}, * where it differs\n",
+                       replay::describe(machine.landmark()));
+        const auto exit = machine.last_exit();
+        add_both(text, *excerpt.exit, exit, *replayed);
+        const bool is_hidden = divergence.kind == replay::DivergenceKind::kDigest && exit &&
+                               replay::is_same_exit(*exit, *excerpt.exit);
+        if (is_hidden) {
+            text += "  by these it is the same exit: what it carried or was answered differs\n";
+        }
+        return;
+    }
     fmt::format_to(out, "\nthe processor of the replayed guest, at {}\n",
                    replay::describe(machine.landmark()));
     if (replayed) {
@@ -84,35 +130,36 @@ void add_processor(std::string& text, const LogExcerpt& excerpt,
     } else {
         text += "  (it can not be read)\n";
     }
-    if (excerpt.at_checkpoint) {
-        fmt::format_to(out, "\nas it was recorded, at {}\n",
-                       replay::describe(excerpt.at_checkpoint->at));
-        add_registers(text, excerpt.at_checkpoint->values);
+    if (excerpt.before) {
+        fmt::format_to(out, "\nas it was recorded, at {}\n", replay::describe(excerpt.before->at));
+        add_registers(text, excerpt.before->values);
     } else {
-        text += "\nas it was recorded: the log holds no processor's state before this record\n";
+        text += "\nas it was recorded: the log holds no processor's state before this place\n";
     }
+}
+
+void add_code(std::string& text, const replay::GuestMachine& machine) {
     text += "\nthe replayed guest's code, > where it stands\n";
     const auto code = machine.code();
     for (const std::string& line : code)
-        fmt::format_to(out, "{}\n", line);
+        text += line + "\n";
     if (code.empty()) text += "  (it can not be read)\n";
 }
 
 }  // namespace
 
-Result<LogExcerpt> read_excerpt(const std::string& log, replay::Seq seq) {
+Result<LogExcerpt> read_excerpt(const std::string& log, const replay::Divergence& divergence) {
     FTVMM_ASSIGN(auto reader, replay::LogReader::open(log));
-    ExcerptReader excerpt(seq, reader.header().memory_bytes);
-    for (replay::Seq next(0); next <= seq;) {
+    ExcerptReader excerpt(divergence, reader.header().memory_bytes);
+    while (true) {
         FTVMM_ASSIGN(auto batch, reader.next());
-        if (!batch) break;
-        next = batch->first;
+        if (!batch) return excerpt.take();
+        replay::Seq seq = batch->first;
         for (replay::Record& record : batch->records) {
-            if (next <= seq) excerpt.add(next, record);
-            next = next + 1;
+            if (!excerpt.add(seq, record)) return excerpt.take();
+            seq = seq + 1;
         }
     }
-    return excerpt.take();
 }
 
 std::string render_report(const replay::Divergence& divergence, const LogExcerpt& excerpt,
@@ -122,7 +169,9 @@ std::string render_report(const replay::Divergence& divergence, const LogExcerpt
     text += "\nthe last records of the log, > that which the guest was held against\n";
     for (const std::string& line : excerpt.records)
         text += line;
-    if (machine != nullptr) add_processor(text, excerpt, *machine);
+    if (machine == nullptr) return text;
+    add_processor(text, divergence, excerpt, *machine);
+    add_code(text, *machine);
     return text;
 }
 

@@ -21,19 +21,23 @@ struct LogExcerpt {
     // those before it.
     std::vector<std::string> records;
 
-    // Of the guest as it was recorded.
+    // The exit that was recorded where the replayed guest stands; only in a log that traces them.
+    std::optional<replay::ExitFacts> exit;
+    // The last that is known of the recorded guest's processor before that, in this life: of a
+    // checkpoint or of an exit.
     struct Registers {
         replay::Landmark at;
         replay::CpuRegisters values{};
     };
-    std::optional<Registers> at_checkpoint;  // The last one of this life.
+    std::optional<Registers> before;
 };
 
 // How many records an excerpt shows before the one that the guest was held against.
 inline constexpr std::size_t kRecordsShown = 16;
 
-// Reads the log again up to `seq`. An error: it can not be read.
-[[nodiscard]] Result<LogExcerpt> read_excerpt(const std::string& log, replay::Seq seq);
+// Reads the log again, as far as it tells of that place. An error: it can not be read.
+[[nodiscard]] Result<LogExcerpt> read_excerpt(const std::string& log,
+                                              const replay::Divergence& divergence);
 
 // Several lines. `machine` stands where the replay ended, if there is one.
 [[nodiscard]] std::string render_report(const replay::Divergence& divergence,

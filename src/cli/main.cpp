@@ -83,6 +83,8 @@ void add_record(CLI::App& app, Verb& chosen) {
     verb->add_option("-o,--log", options->record, "The log, a new file")->required();
     verb->add_flag("--audit", options->audit,
                    "Hash the guest's memory at its end, for replays to compare");
+    verb->add_flag("--trace", options->trace,
+                   "Log each exit with its registers, for a replay to name the first that differs");
     verb->footer(
         "The log holds all that went into the guest, what was typed too.\n"
         "Exit codes: as for run; 1 too where the log could not be written.");

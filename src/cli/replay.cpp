@@ -82,7 +82,7 @@ class ProgressLine {
 // What is told is told, whatever of it can not be had: the guest has diverged.
 void report_divergence(const replay::Divergence& divergence, const ReplayOptions& options,
                        const replay::GuestMachine* machine) {
-    auto excerpt = read_excerpt(options.log, divergence.seq);
+    auto excerpt = read_excerpt(options.log, divergence);
     if (!excerpt) say(excerpt.error().with_context("the report lacks the log").line());
     const auto text =
         "DIVERGED: " +

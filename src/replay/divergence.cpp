@@ -7,8 +7,9 @@
 namespace ftvmm::replay {
 
 const char* name_of(DivergenceKind kind) {
-    static constexpr std::array kNames{"digest", "memory",  "needs time", "halted",     "overshot",
-                                       "ended",  "went on", "crashed",    "checkpoint", "output"};
+    static constexpr std::array kNames{"digest",     "memory", "needs time", "halted",
+                                       "overshot",   "ended",  "went on",    "crashed",
+                                       "checkpoint", "output", "exit"};
     return kNames.at(static_cast<std::size_t>(kind));
 }
 

@@ -21,6 +21,7 @@ enum class DivergenceKind : std::uint8_t {
     kCrashed,     // The processor or KVM gave up where the log goes on.
     kCheckpoint,  // A checkpoint does not lead to where it was taken.
     kOutput,      // What leaves it, left elsewhere.
+    kExit,        // It exits otherwise than was traced, by the same digest.
 };
 
 // A record whose digest the guest had.

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "replay/cpu_registers.h"
+#include "replay/exit_facts.h"
 #include "replay/input.h"
 #include "replay/landmark.h"
 #include "replay/output.h"
@@ -97,6 +98,8 @@ class GuestMachine {
     // where it stands, an instruction a line. Nothing where a machine does not tell.
     [[nodiscard]] virtual std::optional<CpuRegisters> registers() const { return std::nullopt; }
     [[nodiscard]] virtual std::vector<std::string> code() const { return {}; }
+    // For a log that traces exits: the last one, asked for at its landmark before anything else.
+    [[nodiscard]] virtual std::optional<ExitFacts> last_exit() const { return std::nullopt; }
 
     // Ends the run() under way, and every later one at once until clear_kick(). From a signal
     // handler of the thread that runs; the signal is what ends a run() under way.

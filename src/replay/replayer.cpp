@@ -95,6 +95,7 @@ Replayer::Outcome Replayer::do_record(const Record& record) {
                           [&](const record::OutputMark& mark) { return do_output_mark(mark); },
                           [&](const record::Audit& audit) { return do_audit(audit); },
                           [&](const record::End& end) { return do_end(end); },
+                          [&](const record::Trace& trace) { return do_trace(trace); },
                           [](const auto&) -> Outcome { return std::nullopt; },
                       },
                       record.body);
@@ -127,6 +128,15 @@ Replayer::Outcome Replayer::do_audit(const record::Audit& audit) {
     if (is == audit.memory_hash) return std::nullopt;
     return diverge(DivergenceKind::kMemory,
                    fmt::format("the guest's memory hashes to {:016x}", is));
+}
+
+// The digest has agreed, but the few bits of it that a record holds may do so by chance.
+Replayer::Outcome Replayer::do_trace(const record::Trace& trace) {
+    const auto exit = machine_->last_exit();
+    if (!exit || is_same_exit(*exit, trace.exit)) return std::nullopt;
+    return diverge(DivergenceKind::kExit,
+                   fmt::format("the guest exits there with {}, rip {:016x}, or other registers",
+                               describe(*exit), exit->registers.at(kRip)));
 }
 
 Replayer::Outcome Replayer::do_end(const record::End& end) {

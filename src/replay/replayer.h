@@ -95,6 +95,7 @@ class Replayer {
     [[nodiscard]] Outcome do_input(const Input& input);
     [[nodiscard]] Outcome do_output_mark(const record::OutputMark& mark);
     [[nodiscard]] Outcome do_audit(const record::Audit& audit);
+    [[nodiscard]] Outcome do_trace(const record::Trace& trace);
     [[nodiscard]] Outcome do_end(const record::End& end);
     [[nodiscard]] Outcome check_digest(const Record& record) const;
     [[nodiscard]] Step advance();

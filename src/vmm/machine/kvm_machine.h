@@ -143,6 +143,7 @@ class KvmMachine final : public replay::GuestMachine {
     }
     [[nodiscard]] std::optional<replay::CpuRegisters> registers() const override;
     [[nodiscard]] std::vector<std::string> code() const override;
+    [[nodiscard]] std::optional<replay::ExitFacts> last_exit() const override;
     void kick() override { vm_.vcpu.kick(); }
     void clear_kick() override { vm_.vcpu.clear_kick(); }
 

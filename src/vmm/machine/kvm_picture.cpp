@@ -1,5 +1,8 @@
 // Where a KvmMachine stands, for people.
 #include <algorithm>
+#include <array>
+#include <type_traits>
+#include <variant>
 
 #include "vmm/boot/disassemble.h"
 #include "vmm/machine/kvm_machine.h"
@@ -15,7 +18,27 @@ boot::CodeSize code_size_of(const kvm_sregs& sregs) {
     return sregs.cs.db != 0 ? boot::CodeSize::k32Bit : boot::CodeSize::k16Bit;
 }
 
+using replay::ExitReason;
+// In the order of kvm::Exit's alternatives.
+constexpr std::array kReasons{ExitReason::kIn,        ExitReason::kOut,    ExitReason::kMmioRead,
+                              ExitReason::kMmioWrite, ExitReason::kRdmsr,  ExitReason::kWrmsr,
+                              ExitReason::kHalt,      ExitReason::kWindow, ExitReason::kShutdown,
+                              ExitReason::kOther,     ExitReason::kOther,  ExitReason::kOther,
+                              ExitReason::kOther,     ExitReason::kOther,  ExitReason::kOther};
+static_assert(kReasons.size() == std::variant_size_v<kvm::Exit>);
+static_assert(std::is_same_v<std::variant_alternative_t<0, kvm::Exit>, kvm::exit::IoIn> &&
+              std::is_same_v<std::variant_alternative_t<5, kvm::Exit>, kvm::exit::Wrmsr> &&
+              std::is_same_v<std::variant_alternative_t<8, kvm::Exit>, kvm::exit::Shutdown>);
+
 }  // namespace
+
+std::optional<replay::ExitFacts> KvmMachine::last_exit() const {
+    const ExitDigest::LastExit& last = digest_.last();
+    if (last.kind == std::variant_npos) return std::nullopt;
+    const auto now = registers();
+    if (!now) return std::nullopt;
+    return replay::ExitFacts{kReasons.at(last.kind), last.where, last.how, *now};
+}
 
 std::optional<replay::CpuRegisters> KvmMachine::registers() const {
     const auto regs = vm_.vcpu.get_regs();

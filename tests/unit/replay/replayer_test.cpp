@@ -263,6 +263,35 @@ TEST_CASE("What agreed in one life says nothing about the next") {
     CHECK_FALSE(std::get<step::Diverged>(*step).divergence.agreed);
 }
 
+TEST_CASE("An exit that is not the traced one is divergence, though the digest agrees by chance") {
+    ExitFacts exit{ExitReason::kIn, 0x60, 1, {}};
+    exit.registers.fill(7);
+    const auto kind_with =
+        [&](const std::optional<ExitFacts>& is) -> std::optional<DivergenceKind> {
+        Replay replay({scripted({1, 0}, record::Trace{exit}), mark_at(2)});
+        replay.machine.exit = is;
+        const Step last = replay.go();
+        if (needs_records(last)) return std::nullopt;
+        return std::get<step::Diverged>(last).divergence.kind;
+    };
+    CHECK_FALSE(kind_with(exit));
+    // A machine that does not tell is held against the digest alone.
+    CHECK_FALSE(kind_with(std::nullopt));
+    ExitFacts other = exit;
+    other.where = 0x64;
+    CHECK(kind_with(other) == DivergenceKind::kExit);
+    for (std::size_t i = 0; i < kCpuRegisterNames.size(); ++i) {
+        CAPTURE(kCpuRegisterNames.at(i));
+        other = exit;
+        other.registers.at(i) ^= 1;
+        CHECK((kind_with(other) == DivergenceKind::kExit) == (i < kDigestedRegisters));
+    }
+    // RFLAGS.RF is no digest's affair.
+    other = exit;
+    other.registers.at(kRflags) ^= 1U << 16U;
+    CHECK_FALSE(kind_with(other));
+}
+
 TEST_CASE("Memory that differs is divergence, unless nobody compares it") {
     const std::vector<Record> log{scripted({1, 0}, record::Audit{0x4444}), mark_at(2)};
     CHECK(Replay(log).divergence().kind == DivergenceKind::kMemory);
