@@ -65,6 +65,7 @@ TEST_CASE("Traces come out as they went in, short where little changes and withi
     };
     RecordEncoder encoder;
     std::vector<std::size_t> bytes;
+    bytes.reserve(records.size());
     for (const Record& record : records)
         bytes.push_back(encoder.add(record));
     CHECK(bytes[2] < 30);
