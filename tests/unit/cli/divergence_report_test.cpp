@@ -22,7 +22,6 @@
 namespace ftvmm::cli {
 namespace {
 
-using replay::Batch;
 using replay::Landmark;
 using replay::Record;
 using replay::Seq;
