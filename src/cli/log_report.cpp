@@ -162,6 +162,14 @@ nlohmann::ordered_json json_of(const LogSummary::Life& life) {
     return json;
 }
 
+nlohmann::ordered_json json_of(const replay::ExitFacts& exit) {
+    nlohmann::ordered_json json{
+        {"reason", replay::name_of(exit.reason)}, {"where", exit.where}, {"detail", exit.detail}};
+    for (std::size_t i = 0; i < exit.registers.size(); ++i)
+        json["registers"][replay::kCpuRegisterNames.at(i)] = exit.registers.at(i);
+    return json;
+}
+
 // Bytes that are no UTF-8 become question marks in boxes rather than an error.
 std::string dump(const nlohmann::ordered_json& json, int indent) {
     return json.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
@@ -257,6 +265,9 @@ std::string render_json(replay::Seq seq, const Record& record) {
     };
     if (const auto* time = std::get_if<replay::input::Time>(&record.body)) {
         json["time_ns"] = time->now.time_since_epoch().count();
+    }
+    if (const auto* trace = std::get_if<replay::record::Trace>(&record.body)) {
+        json["exit"] = json_of(trace->exit);
     }
     return dump(json, -1);
 }

@@ -84,6 +84,8 @@ void add_record(CLI::App& app, Verb& chosen) {
     verb->add_option("-o,--log", options->record, "The log, a new file")->required();
     verb->add_flag("--audit", options->audit,
                    "Hash the guest's memory at its end, for replays to compare");
+    verb->add_flag("--trace", options->trace,
+                   "Log each exit with its registers, for a replay to name the first that differs");
     verb->footer(
         "The log holds all that went into the guest, what was typed too.\n"
         "Exit codes: as for run; 1 too where the log could not be written.");
@@ -101,6 +103,8 @@ void add_replay(CLI::App& app, Verb& chosen) {
     verb->add_flag("--console", options->console, "Print what the guest printed");
     verb->add_flag("!--no-audit", options->compare_audits,
                    "Leave out what record --audit has the memory compared with");
+    verb->add_option("--report", options->report,
+                     "A file for what is told where the guest diverges, besides standard error");
     verb->add_flag("--hash-memory", options->hash_memory, "Print a hash of the memory at the end");
     verb->add_option("--device", options->device, "The KVM device")->capture_default_str();
     verb->footer(

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/overloaded.h"
+#include "cli/divergence_report.h"
 #include "config/read_config.h"
 #include "node/host_parts.h"
 #include "node/log_identity.h"
@@ -78,7 +79,22 @@ class ProgressLine {
     bool shown_ = false;
 };
 
-int report(const node::ReplayEnd& end) {
+// What is told is told, whatever of it can not be had: the guest has diverged.
+void report_divergence(const replay::Divergence& divergence, const ReplayOptions& options,
+                       const replay::GuestMachine* machine) {
+    auto excerpt = read_excerpt(options.log, divergence);
+    if (!excerpt) say(excerpt.error().with_context("the report lacks the log").line());
+    const auto text =
+        "DIVERGED: " +
+        render_report(divergence, excerpt ? *std::move(excerpt) : LogExcerpt(), machine);
+    fmt::print(stderr, "ftvmm: {}\n", text);
+    if (options.report.empty()) return;
+    if (const auto written = write_report(options.report, text); !written) {
+        say(written.error().with_context("the report could not be written").line());
+    }
+}
+
+int report(const node::ReplayEnd& end, const ReplayOptions& options) {
     const std::string how_far =
         fmt::format("{} records, {} exits, {} checkpoints, {:.3f} s of the guest's time",
                     end.records, end.progress.landmark.exits, end.progress.landmark.checkpoints,
@@ -102,7 +118,7 @@ int report(const node::ReplayEnd& end) {
                 return kReplayAgreed;
             },
             [&](const node::replay_end::Diverged& diverged) {
-                say("DIVERGED: " + replay::describe(diverged.divergence));
+                report_divergence(diverged.divergence, options, end.machine.get());
                 say("so far: " + how_far);
                 return kReplayDiverged;
             },
@@ -170,7 +186,7 @@ Result<int> replay_checked(const ReplayOptions& options) {
     };
     const Instant start = SystemClock().now();
     FTVMM_ASSIGN(const auto end, node::run_replay(log, make, run));
-    const int code = report(end);
+    const int code = report(end, options);
     say(fmt::format("it took {:.1f} s",
                     std::chrono::duration<double>(SystemClock().now() - start).count()));
     if (options.hash_memory && end.machine) {

@@ -16,6 +16,7 @@ struct ReplayOptions {
     bool console = false;              // Print what the guest printed.
     bool compare_audits = true;        // Hashes of the memory that the log holds.
     bool hash_memory = false;          // At the end.
+    std::string report;                // A file for what is told of a divergence; empty: none.
 };
 
 // The exit codes, beside CLI11's own for a command line that makes no sense.

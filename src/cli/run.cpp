@@ -154,6 +154,7 @@ Result<int> run_config(const RunOptions& options, const config::VmConfig& config
                                                             options.file, options.build));
         FTVMM_TRY(log.create(options.record, header, control));
         if (options.audit) log.recording->audit_ends();
+        if (options.trace) log.recording->trace_exits();
     }
     const auto print_statistics = [&] {
         // Counted on the vCPU thread, so read there. Where the VM has just ended, the end prints.

@@ -18,6 +18,7 @@ struct RunOptions {
     std::string save;     // Where SIGUSR2 suspends it to, or empty.
     std::string build;    // Of this program, for the log.
     std::string record;   // Where its log goes, or empty. Not with restore or save.
+    bool trace = false;   // The log gets each exit with its registers.
     bool audit = false;   // The log gets a hash of the memory at each life's end.
 };
 

@@ -4,7 +4,16 @@ namespace ftvmm::node {
 
 void Recording::power_on(const replay::GuestMachine& machine, std::span<const std::byte> rng_seed) {
     (void)recorder_.power_on(machine, rng_seed);
+    traced_exits_ = 0;
     hand_on();
+}
+
+void Recording::stopped(const replay::GuestMachine& machine) {
+    const std::uint64_t exits = machine.landmark().exits;
+    if (!traces_exits_ || exits == traced_exits_) return;
+    traced_exits_ = exits;
+    if (const auto exit = machine.last_exit()) (void)recorder_.trace(machine, *exit);
+    if (recorder_.closed_bytes() > 0) hand_on();
 }
 
 void Recording::input(const replay::GuestMachine& machine, const replay::Input& input) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <span>
 
@@ -28,7 +29,13 @@ class Recording {
     // theirs against. It takes as long as that.
     void audit_ends() { audits_ends_ = true; }
 
+    // Each exit goes to the log with its registers, for a replay that diverges to name the first
+    // that differs.
+    void trace_exits() { traces_exits_ = true; }
+
     void power_on(const replay::GuestMachine& machine, std::span<const std::byte> rng_seed);
+    // A run has led the guest to a landmark, or it waits at the one where it stood.
+    void stopped(const replay::GuestMachine& machine);
     void input(const replay::GuestMachine& machine, const replay::Input& input);
     void output(const replay::GuestMachine& machine);
     // Makes a landmark where the guest stands.
@@ -52,6 +59,8 @@ class Recording {
     LogThread& log_;
     Settle settle_;
     bool audits_ends_ = false;
+    bool traces_exits_ = false;
+    std::uint64_t traced_exits_ = 0;  // In this life.
     replay::Recorder recorder_;
     LandmarkGrace grace_;
     SystemClock clock_;

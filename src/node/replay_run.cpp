@@ -83,9 +83,9 @@ class Run {
             kicked_at_ = machine_->landmark();
             kicks_ = 0;
         } else if (++kicks_ == kMostPatience) {
-            how_ = replay_end::Diverged{{replay::DivergenceKind::kWentOn, machine_->landmark(),
-                                         replayer_.next(), "another landmark",
-                                         "the guest has not come to one for 30 s"}};
+            how_ = replay_end::Diverged{
+                {replay::DivergenceKind::kWentOn, machine_->landmark(), replayer_.next(),
+                 "another landmark", "the guest has not come to one for 30 s", replayer_.agreed()}};
         }
         return {};
     }

@@ -127,6 +127,7 @@ std::optional<End> VcpuThread::handle(Guest& guest, const replay::Stop& stop) {
     guest.at_landmark =
         recording_ == nullptr || !std::holds_alternative<replay::stop::Kicked>(stop);
     if (guest.at_landmark) guest.waiting_since.reset();
+    if (guest.at_landmark && recording_ != nullptr) recording_->stopped(guest.machine);
     if (std::holds_alternative<replay::stop::NeedsTime>(stop)) {
         give_time(guest, clock_.now());
     } else if (std::holds_alternative<replay::stop::Halted>(stop)) {

@@ -12,6 +12,8 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "replay/cpu_registers.h"
+#include "replay/exit_facts.h"
 #include "replay/input.h"
 #include "replay/landmark.h"
 #include "replay/output.h"
@@ -91,6 +93,13 @@ class GuestMachine {
     // console. What is given beyond that waits in the machine, which is where its memory would go.
     [[nodiscard]] virtual bool wants_packets(std::uint32_t nic) const = 0;
     [[nodiscard]] virtual bool wants_console_bytes(ConsolePort port) const = 0;
+
+    // For people: the processor's registers as of the last stop, and the code around the place
+    // where it stands, an instruction a line. Nothing where a machine does not tell.
+    [[nodiscard]] virtual std::optional<CpuRegisters> registers() const { return std::nullopt; }
+    [[nodiscard]] virtual std::vector<std::string> code() const { return {}; }
+    // For a log that traces exits: the last one, asked for at its landmark before anything else.
+    [[nodiscard]] virtual std::optional<ExitFacts> last_exit() const { return std::nullopt; }
 
     // Ends the run() under way, and every later one at once until clear_kick(). From a signal
     // handler of the thread that runs; the signal is what ends a run() under way.

@@ -71,7 +71,7 @@ bool is_reset(record::EndKind kind) {
 const char* name_of_kind(std::size_t kind) {
     static constexpr std::array kNames{
         "time",     "wall clock", "console",     "packet", "disk end", "entropy", "power button",
-        "power on", "checkpoint", "output mark", "mark",   "audit",    "end"};
+        "power on", "checkpoint", "output mark", "mark",   "audit",    "end",     "trace"};
     static_assert(kNames.size() == kRecordKinds);
     return kNames.at(kind);
 }
@@ -130,6 +130,10 @@ std::string describe(const Body& body) {
                    [](const Audit& audit) { return fmt::format(" {:016x}", audit.memory_hash); },
                    [](const End& end) {
                        return fmt::format(" ({}) {:016x}", name_of(end.kind), end.digest);
+                   },
+                   [](const Trace& trace) {
+                       return fmt::format(" of {}, rip {:016x}", describe(trace.exit),
+                                          trace.exit.registers.at(kRip));
                    },
                },
                body);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/strong_id.h"
+#include "replay/exit_facts.h"
 #include "replay/input.h"
 #include "replay/landmark.h"
 
@@ -85,13 +86,20 @@ struct End {
     bool operator==(const End&) const = default;
 };
 
+// The exit that led to this landmark, for a replay to hold its own against. Only where the user
+// asked for it: at the landmark of each exit, the first record there.
+struct Trace {
+    ExitFacts exit;
+    bool operator==(const Trace&) const = default;
+};
+
 }  // namespace record
 
 // First Input's alternatives, in their order. The index is what a log holds: docs/log-format.md.
-using Body =
-    std::variant<input::Time, input::WallClock, record::ConsoleBytes, record::Packet,
-                 record::DiskCompletion, record::Entropy, input::PowerButton, record::PowerOn,
-                 record::Checkpoint, record::OutputMark, record::Mark, record::Audit, record::End>;
+using Body = std::variant<input::Time, input::WallClock, record::ConsoleBytes, record::Packet,
+                          record::DiskCompletion, record::Entropy, input::PowerButton,
+                          record::PowerOn, record::Checkpoint, record::OutputMark, record::Mark,
+                          record::Audit, record::End, record::Trace>;
 inline constexpr std::size_t kRecordKinds = std::variant_size_v<Body>;
 
 struct Record {

@@ -37,8 +37,9 @@ enum class Kind : std::uint8_t {
     kMark,
     kAudit,
     kEnd,
+    kTrace,
 };
-static_assert(static_cast<std::size_t>(Kind::kEnd) + 1 == kRecordKinds);
+static_assert(static_cast<std::size_t>(Kind::kTrace) + 1 == kRecordKinds);
 // What an Input becomes has the Input's index.
 static_assert(static_cast<std::size_t>(Kind::kPowerOn) == std::variant_size_v<Input>);
 
@@ -111,6 +112,23 @@ void RecordEncoder::put(const Input& input) {
                input);
 }
 
+// Registers as what changed: a mask, bit n for number n, then the differences.
+void RecordEncoder::put(const ExitFacts& exit) {
+    bytes_.fixed(static_cast<std::uint8_t>(exit.reason));
+    bytes_.varint(exit.where);
+    bytes_.varint(exit.detail);
+    std::uint64_t changed = 0;
+    for (std::size_t i = 0; i < exit.registers.size(); ++i) {
+        if (exit.registers.at(i) != context_.registers.at(i)) changed |= std::uint64_t{1} << i;
+    }
+    bytes_.varint(changed);
+    for (std::size_t i = 0; i < exit.registers.size(); ++i) {
+        const std::uint64_t was = std::exchange(context_.registers.at(i), exit.registers.at(i));
+        if (was == exit.registers.at(i)) continue;
+        bytes_.varint(to_zigzag(static_cast<std::int64_t>(exit.registers.at(i) - was)));
+    }
+}
+
 std::size_t RecordEncoder::add(Landmark at, std::uint16_t digest, const Input& input) {
     FTVMM_CHECK(at >= context_.at, "a log goes forward");
     const std::size_t before = size();
@@ -141,6 +159,7 @@ std::size_t RecordEncoder::add(const Record& record) {
                        bytes_.fixed(static_cast<std::uint8_t>(end.kind));
                        bytes_.fixed(end.digest);
                    },
+                   [&](const record::Trace& trace) { put(trace.exit); },
                    [](const auto&) { FTVMM_CHECK(false, "it is no input"); },
                },
                record.body);
@@ -240,8 +259,27 @@ class RecordDecoder {
                 const auto end = static_cast<record::EndKind>(up_to(kLastEnd));
                 return record::End{end, reader_.fixed<std::uint64_t>()};
             }
+            case Kind::kTrace:
+                return record::Trace{take_exit()};
         }
         return {};  // No known kind, which next() has said.
+    }
+
+    ExitFacts take_exit() {
+        ExitFacts exit;
+        exit.reason = static_cast<ExitReason>(up_to(static_cast<std::uint8_t>(kLastExitReason)));
+        exit.where = reader_.varint();
+        exit.detail = reader_.varint();
+        const std::uint64_t changed = reader_.varint();
+        if (changed >> context_.registers.size() != 0) {
+            reader_.fail("a trace is of a register that there is not");
+        }
+        for (std::size_t i = 0; i < context_.registers.size(); ++i) {
+            if ((changed >> i & 1U) == 0) continue;
+            context_.registers.at(i) += static_cast<std::uint64_t>(from_zigzag(reader_.varint()));
+        }
+        exit.registers = context_.registers;
+        return exit;
     }
 
     std::uint8_t up_to(std::uint8_t last) {

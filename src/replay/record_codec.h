@@ -19,13 +19,16 @@ struct RecordContext {
     std::uint16_t digest = 0;
     std::uint64_t time = 0;     // Of the last input::Time, in nanoseconds.
     std::uint64_t outputs = 0;  // Of the last OutputMark.
+    CpuRegisters registers{};   // Of the last Trace.
 };
 
 // A payload in the making. One thread.
 class RecordEncoder {
   public:
-    // Nothing but a blob makes a record longer than this, blobs not counted.
+    // Nothing but a blob or a trace makes a record longer than this, blobs not counted.
     static constexpr std::size_t kMaxPlainBytes = 64;
+    // What a trace may take in addition.
+    static constexpr std::size_t kMaxTraceBytes = 288;
 
     // Each returns how many bytes the record takes. `at` is not before the last record's, but for
     // a PowerOn, which is at zero.
@@ -39,6 +42,7 @@ class RecordEncoder {
   private:
     void begin(std::size_t kind, Landmark at, std::uint16_t digest);
     void put(const Input& input);
+    void put(const ExitFacts& exit);
 
     ByteWriter bytes_;
     RecordContext context_;

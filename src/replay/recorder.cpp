@@ -57,6 +57,10 @@ Result<Seq> Recorder::checkpoint(GuestMachine& machine) {
     return add(place, record::Checkpoint{std::move(state)});
 }
 
+Seq Recorder::trace(const GuestMachine& machine, const ExitFacts& exit) {
+    return add(place_of(machine), record::Trace{exit});
+}
+
 Seq Recorder::audit(const GuestMachine& machine) {
     return add(place_of(machine), record::Audit{machine.memory_hash()});
 }
@@ -80,7 +84,8 @@ std::vector<ClosedBatch> Recorder::take_batches() {
 }
 
 Seq Recorder::add(const Place& place, Body body) {
-    make_room(place, blob_bytes(body));
+    const bool is_trace = std::holds_alternative<record::Trace>(body);
+    make_room(place, is_trace ? RecordEncoder::kMaxTraceBytes : blob_bytes(body));
     const std::size_t kind = body.index();
     const Record record{place.at, short_digest(place.digest), std::move(body)};
     return added(kind, encoder_.add(record));

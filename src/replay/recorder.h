@@ -47,6 +47,9 @@ class Recorder {
     // Has the machine make a landmark where it stands. An error: it can not, or its state is more
     // than a log takes; either way nothing can be recorded from here on.
     [[nodiscard]] Result<Seq> checkpoint(GuestMachine& machine);
+    // The last exit of the guest, of a log that traces them: behind the run that led to it, before
+    // anything else is recorded there.
+    Seq trace(const GuestMachine& machine, const ExitFacts& exit);
     // Hashes all the guest's memory.
     Seq audit(const GuestMachine& machine);
     // Nothing more happens in this life; the batch is closed.

@@ -37,6 +37,7 @@ void Replayer::power_on(GuestMachine& machine) {
     begins_ = true;
     lacks_ = Lacks::kNothing;
     ended_.reset();
+    agreed_.reset();
     outputs_ = 0;
     begin_landmark();
 }
@@ -83,22 +84,21 @@ Result<Replayer::Outcome> Replayer::do_due_records() {
 }
 
 Replayer::Outcome Replayer::do_record(const Record& record) {
-    if (auto outcome = check_digest(record.digest, short_digest(machine_->digest()))) {
-        return outcome;
-    }
+    if (auto outcome = check_digest(record)) return outcome;
+    agreed_ = {record.at, next_};
     if (const auto input = input_of(record.body)) return do_input(*input);
-    return std::visit(
-        Overloaded{
-            [&](const record::Checkpoint&) -> Outcome {
-                return diverge(DivergenceKind::kCheckpoint, "the guest stands there already");
-            },
-            [&](const record::OutputMark& mark) { return do_output_mark(mark); },
-            [&](const record::Mark& mark) { return check_digest(mark.digest, machine_->digest()); },
-            [&](const record::Audit& audit) { return do_audit(audit); },
-            [&](const record::End& end) { return do_end(end); },
-            [](const auto&) -> Outcome { return std::nullopt; },
-        },
-        record.body);
+    return std::visit(Overloaded{
+                          [&](const record::Checkpoint&) -> Outcome {
+                              return diverge(DivergenceKind::kCheckpoint,
+                                             "the guest stands there already");
+                          },
+                          [&](const record::OutputMark& mark) { return do_output_mark(mark); },
+                          [&](const record::Audit& audit) { return do_audit(audit); },
+                          [&](const record::End& end) { return do_end(end); },
+                          [&](const record::Trace& trace) { return do_trace(trace); },
+                          [](const auto&) -> Outcome { return std::nullopt; },
+                      },
+                      record.body);
 }
 
 Replayer::Outcome Replayer::do_input(const Input& input) {
@@ -130,8 +130,16 @@ Replayer::Outcome Replayer::do_audit(const record::Audit& audit) {
                    fmt::format("the guest's memory hashes to {:016x}", is));
 }
 
+// The digest has agreed, but the few bits of it that a record holds may do so by chance.
+Replayer::Outcome Replayer::do_trace(const record::Trace& trace) {
+    const auto exit = machine_->last_exit();
+    if (!exit || is_same_exit(*exit, trace.exit)) return std::nullopt;
+    return diverge(DivergenceKind::kExit,
+                   fmt::format("the guest exits there with {}, rip {:016x}, or other registers",
+                               describe(*exit), exit->registers.at(kRip)));
+}
+
 Replayer::Outcome Replayer::do_end(const record::End& end) {
-    if (auto outcome = check_digest(end.digest, machine_->digest())) return outcome;
     const bool is_by_guest = end.kind == record::EndKind::kPoweredOff || is_reset(end.kind);
     if (is_by_guest && !ended_) return diverge(DivergenceKind::kWentOn, "the guest goes on");
     // What made the host crash need not be here.
@@ -143,7 +151,17 @@ Replayer::Outcome Replayer::do_end(const record::End& end) {
     return ended;
 }
 
-Replayer::Outcome Replayer::check_digest(std::uint64_t said, std::uint64_t is) const {
+// Against as much of the digest as `record` holds.
+Replayer::Outcome Replayer::check_digest(const Record& record) const {
+    const std::uint64_t whole = machine_->digest();
+    const auto* mark = std::get_if<record::Mark>(&record.body);
+    const auto* end = std::get_if<record::End>(&record.body);
+    std::uint64_t said = record.digest;
+    std::uint64_t is = short_digest(whole);
+    if (said == is && (mark != nullptr || end != nullptr)) {
+        said = mark != nullptr ? mark->digest : end->digest;
+        is = whole;
+    }
     if (said == is) return std::nullopt;
     return diverge(DivergenceKind::kDigest,
                    fmt::format("the guest came there by other exits: its digest is {:x}, and the "
@@ -167,9 +185,7 @@ Step Replayer::load(const Record& record) {
             fmt::format("the guest is at {}, and no checkpoint leads from there", describe(here)));
     }
     if (ended_) return std::move(*check_may_run());
-    if (auto outcome = check_digest(record.digest, short_digest(machine_->digest()))) {
-        return std::move(*outcome);
-    }
+    if (auto outcome = check_digest(record)) return std::move(*outcome);
     if (const auto loaded = machine_->load_checkpoint(checkpoint->state); !loaded) {
         return diverge(DivergenceKind::kCheckpoint, loaded.error().line());
     }
@@ -177,6 +193,7 @@ Step Replayer::load(const Record& record) {
         return diverge(DivergenceKind::kCheckpoint,
                        fmt::format("it led the guest to {}", describe(machine_->landmark())));
     }
+    agreed_ = {record.at, next_};
     begin_landmark();
     drop_record();
     return step::Progress{};
@@ -258,6 +275,7 @@ Step Replayer::diverge(DivergenceKind kind, std::string guest_did) const {
     divergence.seq = next_;
     divergence.log_says = describe(records_.front());
     divergence.guest_did = std::move(guest_did);
+    divergence.agreed = agreed_;
     return step::Diverged{std::move(divergence)};
 }
 

@@ -81,6 +81,8 @@ class Replayer {
     [[nodiscard]] Seq next() const { return next_; }
     // Outputs of the guest since power-on.
     [[nodiscard]] std::uint64_t outputs() const { return outputs_; }
+    // The last record of this life at which the guest had the log's digest.
+    [[nodiscard]] const std::optional<Agreement>& agreed() const { return agreed_; }
 
   private:
     // What a record comes to: the end of the step, or nothing that the caller hears of.
@@ -93,8 +95,9 @@ class Replayer {
     [[nodiscard]] Outcome do_input(const Input& input);
     [[nodiscard]] Outcome do_output_mark(const record::OutputMark& mark);
     [[nodiscard]] Outcome do_audit(const record::Audit& audit);
+    [[nodiscard]] Outcome do_trace(const record::Trace& trace);
     [[nodiscard]] Outcome do_end(const record::End& end);
-    [[nodiscard]] Outcome check_digest(std::uint64_t said, std::uint64_t is) const;
+    [[nodiscard]] Outcome check_digest(const Record& record) const;
     [[nodiscard]] Step advance();
     [[nodiscard]] Step load(const Record& record);
     [[nodiscard]] Outcome check_may_run() const;
@@ -115,6 +118,7 @@ class Replayer {
     std::string crash_;                     // and why it crashed.
     std::uint64_t outputs_ = 0;             // Since power-on,
     std::uint64_t outputs_before_ = 0;      // and before the guest came to this landmark.
+    std::optional<Agreement> agreed_;
     std::vector<Output> taken_;
     std::optional<Step> final_;
 };

@@ -5,7 +5,7 @@ from pathlib import Path
 from struct import pack
 
 (TIME, WALL_CLOCK, CONSOLE, PACKET, DISK, ENTROPY, BUTTON, POWER_ON, CHECKPOINT, OUTPUT_MARK, MARK, AUDIT,
- END) = range(13)
+ END, TRACE) = range(14)
 STAY, FAR, ONE_CHECKPOINT, ABSOLUTE = 0, 13, 14, 15
 BATCH, WHOLE_HEADER, HEADER, PAYLOAD = range(4)
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "log-v1"
@@ -67,6 +67,16 @@ SEEDS = {
         record(END, STAY, bytes([1]), pack("<Q", 0)),
         POWER_ON_RECORD,
         END_RECORD),
+    # All registers, then one that falls, then none; a register and a reason that there are not.
+    "traces": payload(
+        POWER_ON_RECORD,
+        record(TRACE, 1, b"\1", varint(0x3f8), varint(1), varint((1 << 25) - 1), *(varint(2 * n) for n in range(25))),
+        record(TIME, STAY, varint(1)),
+        record(TRACE, 1, b"\6", varint(0), varint(0), varint(1 << 16), varint(7)),
+        record(TRACE, 1, b"\6", varint(0), varint(0), varint(0)),
+        END_RECORD),
+    "no_register": payload(record(TRACE, 1, b"\0", varint(0), varint(0), varint(1 << 25), varint(1))),
+    "no_reason": payload(record(TRACE, 1, b"\x0a", varint(0), varint(0), varint(0))),
     "mid_life": payload(record(MARK, 3, pack("<Q", 0))),
     "falls": payload(record(TIME, 5, varint(1)), record(TIME, ABSOLUTE, varint(1), place=varint(4) + varint(0))),
     "long_blob": payload(record(PACKET, STAY, varint(0), varint(1 << 62))),

@@ -1,5 +1,6 @@
 #include "toy_machine.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <utility>
@@ -129,6 +130,7 @@ void ToyMachine::begin_exit(std::uint64_t kind) {
     entered_ = false;
     std::uint64_t data = inbox_;
     if (is_faulty_from(ToyFault::Kind::kHostClock)) data = mix(data, options_.fault.host_clock);
+    last_kind_ = kind;
     digest_ = mix(mix(digest_, kind), data);
     for (const std::uint64_t value : cpu_.registers)
         digest_ = mix(digest_, value);
@@ -287,6 +289,17 @@ std::uint64_t ToyMachine::memory_hash() const {
     for (const std::uint64_t word : memory_)
         hash = mix(hash, word);
     return hash;
+}
+
+std::optional<CpuRegisters> ToyMachine::registers() const {
+    CpuRegisters registers{};
+    std::ranges::copy(cpu_.registers, registers.begin());
+    return registers;
+}
+
+// What it exits for is a port to it.
+std::optional<ExitFacts> ToyMachine::last_exit() const {
+    return ExitFacts{ExitReason::kOut, last_kind_, 0, *registers()};
 }
 
 Result<std::vector<std::byte>> ToyMachine::take_checkpoint() {

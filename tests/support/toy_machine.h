@@ -75,6 +75,9 @@ class ToyMachine final : public GuestMachine {
     [[nodiscard]] bool shows_time() const override { return options_.shows_time; }
     [[nodiscard]] bool wants_packets(std::uint32_t nic) const override;
     [[nodiscard]] bool wants_console_bytes(ConsolePort port) const override;
+    // Its own eight, the rest zero.
+    [[nodiscard]] std::optional<CpuRegisters> registers() const override;
+    [[nodiscard]] std::optional<ExitFacts> last_exit() const override;
     void kick() override { kicked_ = true; }
     void clear_kick() override { kicked_ = false; }
 
@@ -127,7 +130,8 @@ class ToyMachine final : public GuestMachine {
 
     Landmark landmark_;
     std::uint64_t digest_ = 0;
-    bool entered_ = false;  // Since the last landmark.
+    std::uint64_t last_kind_ = 0;  // Of the last exit.
+    bool entered_ = false;         // Since the last landmark.
     std::uint64_t inputs_ = 0;
     std::uint64_t outputs_made_ = 0;
     std::uint64_t loads_ = 0;

@@ -115,6 +115,10 @@ class FoundOut(unittest.TestCase):
             done = replay("h1", f"{FOLDER}/flipped")
             self.assertEqual(done.returncode, DIVERGED, what + done.stderr)
             self.assertRegex(done.stderr, r"DIVERGED: .*exit \d+")
+            self.assertRegex(done.stderr, r"the first difference (is|lies behind) exit \d+")
+            self.assertRegex(done.stderr, r"(?m)^> +\d+  exit \d+")
+            self.assertRegex(done.stderr, r" rip ffffffff[0-9a-f]{8} ")
+            self.assertRegex(done.stderr, r"(?m)^> ffffffff[0-9a-f]{8}  ([0-9a-f]{2} )+ +[a-z]+")
 
     def test_another_command_line_or_kernel_is_refused_and_named(self) -> None:
         write_toml("h1", "other", "nosuchword")
@@ -129,6 +133,30 @@ class FoundOut(unittest.TestCase):
         done = replay("h1", f"{FOLDER}/damaged")
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertRegex(done.stderr, r"byte \d+")
+
+
+class Traced(unittest.TestCase):
+    def test_a_traced_log_agrees_and_names_the_exit_that_differs_with_both_processors(self) -> None:
+        write_toml("h1", "traced")
+        vm = Vm(tb, "h1", "traced")
+        self.addCleanup(vm.kill)
+        vm.toml = toml("traced")
+        vm.start("-o", f"{FOLDER}/traced", "--trace", verb="record")
+        vm.serial.ready(LIMIT_S)
+        vm.serial.start("poweroff -f")
+        self.assertEqual(vm.wait_code(), 0, vm.log())
+        agrees = replay("h1", f"{FOLDER}/traced")
+        self.assertEqual(agrees.returncode, AGREES, agrees.stderr)
+
+        tb.out("h1", f"rm -f {FOLDER}/flipped; {FLIP_INPUT} {FOLDER}/traced {FOLDER}/flipped 1 typed")
+        done = replay("h1", f"{FOLDER}/flipped", "--report", f"{FOLDER}/report")
+        self.assertEqual(done.returncode, DIVERGED, done.stderr)
+        self.assertRegex(done.stderr, r"the first difference is exit \d+")
+        self.assertRegex(done.stderr, r"the processor at exit \d+.*\n +recorded +replayed\n")
+        self.assertRegex(done.stderr, r"(?m)^[ *] +rip  ffffffff[0-9a-f]{8} +ffffffff[0-9a-f]{8}$")
+        report = tb.out("h1", f"cat {FOLDER}/report")
+        self.assertIn(report.strip(), done.stderr)
+        self.assertEqual(tb.out("h1", f"stat -c %a {FOLDER}/report").strip(), "600")
 
 
 class CutOff(unittest.TestCase):

@@ -62,6 +62,13 @@ Result<void> write_entry_state(const kvm::Vcpu& vcpu, const boot::EntryState& en
     return vcpu.set_regs(regs);
 }
 
+replay::CpuRegisters registers_of(const kvm_regs& regs, const kvm_sregs& sregs) {
+    return {regs.rax,  regs.rbx,      regs.rcx,      regs.rdx,     regs.rsi,  regs.rdi,  regs.rsp,
+            regs.rbp,  regs.r8,       regs.r9,       regs.r10,     regs.r11,  regs.r12,  regs.r13,
+            regs.r14,  regs.r15,      regs.rip,      regs.rflags,  sregs.cr0, sregs.cr2, sregs.cr3,
+            sregs.cr4, sregs.cs.base, sregs.fs.base, sregs.gs.base};
+}
+
 std::uint64_t fpu_parts(boot::CpuModel model) {
     return has_xsave(model) ? kX87 | kSse | kAvx : kX87 | kSse;
 }

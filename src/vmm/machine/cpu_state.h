@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "replay/cpu_registers.h"
 #include "vmm/boot/cpu_model.h"
 #include "vmm/boot/entry_state.h"
 #include "vmm/kvm/kvm_api.h"
@@ -27,6 +28,9 @@ struct CpuState {
     kvm_vcpu_events events{};
     std::array<std::uint64_t, kProcessorMsrs.size()> msrs{};
 };
+
+// Those of them that people are told of.
+[[nodiscard]] replay::CpuRegisters registers_of(const kvm_regs& regs, const kvm_sregs& sregs);
 
 // Parts of the FPU that a guest of `model` has, as bits of XCR0.
 [[nodiscard]] std::uint64_t fpu_parts(boot::CpuModel model);

@@ -75,6 +75,7 @@ void ExitDigest::add_answer(const kvm::Exit& exit) {
 
 void ExitDigest::add(const kvm::Exit& exit, const kvm_regs& regs) {
     const Facts facts = std::visit([](const auto& it) { return facts_of(it); }, exit);
+    last_ = {exit.index(), facts.where, facts.how};
     const std::array<std::uint64_t, 21> words{
         exit.index(), facts.where, facts.how, regs.rax, regs.rbx, regs.rcx, regs.rdx,
         regs.rsi,     regs.rdi,    regs.rsp,  regs.rbp, regs.r8,  regs.r9,  regs.r10,

@@ -1,7 +1,9 @@
 // A running hash over everything that leaves the guest: the witness that two runs are the same.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <variant>
 
 #include "vmm/kvm/exit.h"
 #include "vmm/kvm/kvm_api.h"
@@ -20,8 +22,18 @@ class ExitDigest {
     void add_answer(const kvm::Exit& exit);
     [[nodiscard]] std::uint64_t value() const { return value_; }
 
+    // What identifies the exit that add() was given last, without its registers and what it
+    // carried.
+    struct LastExit {
+        std::size_t kind = std::variant_npos;  // As an index of kvm::Exit; none: no exit yet.
+        std::uint64_t where = 0;
+        std::uint64_t how = 0;
+    };
+    [[nodiscard]] const LastExit& last() const { return last_; }
+
   private:
     std::uint64_t value_ = 0;
+    LastExit last_;
 };
 
 }  // namespace ftvmm::machine

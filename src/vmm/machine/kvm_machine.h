@@ -141,6 +141,9 @@ class KvmMachine final : public replay::GuestMachine {
     [[nodiscard]] bool wants_console_bytes(replay::ConsolePort port) const override {
         return platform_.wants_console_bytes(port);
     }
+    [[nodiscard]] std::optional<replay::CpuRegisters> registers() const override;
+    [[nodiscard]] std::vector<std::string> code() const override;
+    [[nodiscard]] std::optional<replay::ExitFacts> last_exit() const override;
     void kick() override { vm_.vcpu.kick(); }
     void clear_kick() override { vm_.vcpu.clear_kick(); }
 

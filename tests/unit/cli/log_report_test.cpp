@@ -153,6 +153,19 @@ TEST_CASE("A record is a line, for people and for programs") {
     const Record time{{1, 0}, 0, time_at(5ms)};
     CHECK(nlohmann::json::parse(render_json(Seq(0), time))["time_ns"] == 5'000'000);
     CHECK(render_json(Seq(0), time).find('\n') == render_json(Seq(0), time).size() - 1);
+    CHECK_FALSE(json.contains("exit"));
+    replay::ExitFacts exit{replay::ExitReason::kOut, 0x3f8, 1, {}};
+    exit.registers.at(replay::kRip) = 0x1234;
+    const Record trace{{1, 0}, 0, record::Trace{exit}};
+    CHECK(render_text(Seq(5), trace) ==
+          "         5  exit 1                       0000  trace of out 0x3f8, rip "
+          "0000000000001234\n");
+    const auto traced = nlohmann::json::parse(render_json(Seq(5), trace))["exit"];
+    CHECK(traced["reason"] == "out");
+    CHECK(traced["where"] == 0x3f8);
+    CHECK(traced["detail"] == 1);
+    CHECK(traced["registers"]["rip"] == 0x1234);
+    CHECK(traced["registers"]["gs.base"] == 0);
 }
 
 }  // namespace ftvmm::cli

@@ -58,7 +58,8 @@ std::vector<std::byte> seed_of(std::uint64_t number) {
 
 // Runs a toy guest, over its resets, to its end, or to one reset too many; another thread sends it
 // frames all the while.
-Result<PlainEnd> record(const std::string& path, std::uint64_t seed, const ToyOptions& options) {
+Result<PlainEnd> record(const std::string& path, std::uint64_t seed, const ToyOptions& options,
+                        bool traces = false) {
     std::array<Wire, 2> wires{make_wire(), make_wire()};
     PlainRun run;
     for (Wire& wire : wires)
@@ -73,6 +74,7 @@ Result<PlainEnd> record(const std::string& path, std::uint64_t seed, const ToyOp
     LogThread log(std::move(*writer), [&](const Error&) { control.stop(); });
     Recording recording(log);
     run.recording = &recording;
+    if (traces) recording.trace_exits();
     std::atomic<bool> over{false};
     std::thread network([&] {
         for (int i = 0; !over; ++i) {
@@ -127,6 +129,55 @@ TEST_CASE("What was recorded on real threads is replayed to the same end") {
         CHECK((kind == replay::record::EndKind::kPoweredOff) ==
               std::holds_alternative<end::PoweredOff>(recorded->end));
     }
+}
+
+// How many exits a log traces; each life's from 1 on, without gaps.
+std::size_t traces_in(const std::string& path) {
+    auto log = replay::LogReader::open(path);
+    REQUIRE(log);
+    std::size_t traces = 0;
+    std::uint64_t last = 0;
+    while (true) {
+        const auto batch = log->next();
+        REQUIRE(batch);
+        if (!*batch) return traces;
+        for (const replay::Record& record : (*batch)->records) {
+            const bool is_power_on = std::holds_alternative<replay::record::PowerOn>(record.body);
+            const bool is_trace = std::holds_alternative<replay::record::Trace>(record.body);
+            // Before anything else at its landmark, but for the mark that closes a batch.
+            const bool may_precede = is_trace || is_power_on ||
+                                     std::holds_alternative<replay::record::Mark>(record.body);
+            if (traces > 0 && !may_precede) CHECK(record.at.exits == last);
+            if (is_power_on) last = 0;
+            if (!is_trace) continue;
+            ++traces;
+            CHECK(record.at.exits == ++last);
+        }
+    }
+}
+
+TEST_CASE("Where exits are traced, each is, before all else there, and the replay agrees") {
+    for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+        const Folder folder;
+        ToyOptions options;
+        options.mean_life = 1500;
+        INFO("seed " << seed);
+        const auto recorded = record(folder.log(), seed, options, true);
+        CHECK(traces_in(folder.log()) > 100);
+        const auto replayed = replay_it(folder.log(), options);
+        REQUIRE(replayed);
+        CHECK_FALSE(std::holds_alternative<replay_end::Diverged>(replayed->how));
+        // And from the very exit on that is another.
+        options.fault = {ToyFault::Kind::kHostClock, 5, 12345};
+        const auto other = replay_it(folder.log(), options);
+        REQUIRE(other);
+        REQUIRE(std::holds_alternative<replay_end::Diverged>(other->how));
+        const auto where = std::get<replay_end::Diverged>(other->how).divergence.where;
+        CHECK((where.exits == 5 || where.exits == 6));
+    }
+    const Folder folder;
+    (void)record(folder.log(), 1, {});
+    CHECK(traces_in(folder.log()) == 0);
 }
 
 TEST_CASE("A guest with a hidden source of its own is found out") {

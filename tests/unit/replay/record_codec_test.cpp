@@ -1,5 +1,6 @@
 #include "replay/record_codec.h"
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,54 @@ TEST_CASE("Records of every kind come out as they went in") {
         CAPTURE(i, describe(records[i]));
         CHECK((*decoded)[i] == records[i]);
     }
+}
+
+TEST_CASE("Traces come out as they went in, short where little changes and within their limit") {
+    constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
+    ExitFacts first{ExitReason::kOut, 0x3f8, 1, {}};
+    first.registers.fill(0x1234'5678'9abc'def0);
+    ExitFacts second = first;
+    second.registers.at(kRip) += 3;
+    second.registers.at(24) = 0;
+    ExitFacts widest{ExitReason::kOther, kMost, kMost, {}};
+    for (std::size_t i = 0; i < widest.registers.size(); ++i)
+        widest.registers.at(i) = first.registers.at(i) ^ std::uint64_t{1} << 63U;
+    const std::vector<Record> records{
+        {{1, 0}, 1, record::Trace{first}},  {{1, 0}, 1, time_at(5)},
+        {{2, 0}, 2, record::Trace{second}}, {{3, 0}, 3, record::Trace{second}},
+        {{}, 4, record::PowerOn{}},         {{kMost, kMost}, 5, record::Trace{widest}},
+    };
+    RecordEncoder encoder;
+    std::vector<std::size_t> bytes;
+    bytes.reserve(records.size());
+    for (const Record& record : records)
+        bytes.push_back(encoder.add(record));
+    CHECK(bytes[2] < 30);
+    CHECK(bytes[3] < 10);
+    for (const std::size_t each : bytes)
+        CHECK(each <= RecordEncoder::kMaxPlainBytes + RecordEncoder::kMaxTraceBytes);
+    const auto decoded = decode_records(encoder.take(), records.size());
+    REQUIRE(decoded);
+    CHECK(*decoded == records);
+}
+
+TEST_CASE("A trace is laid out as the format says") {
+    ExitFacts exit{ExitReason::kRdmsr, 0x174, 3, {}};
+    exit.registers.at(1) = 64;
+    exit.registers.at(kRip) = ~std::uint64_t{0};
+    CHECK(payload_of({{{1, 0}, 0x1234, record::Trace{exit}}}) ==
+          bytes_of({0x1d, 0x34, 0x12, 4, 0xf4, 0x02, 3, 0x82, 0x80, 0x04, 0x80, 0x01, 1}));
+}
+
+TEST_CASE("A trace of a register or for a reason that there is not is refused") {
+    // Kind 13, reason, where, detail, mask.
+    CHECK(error_of(bytes_of({0x0d, 9, 0, 0, 0}), 1).empty());
+    CHECK(error_of(bytes_of({0x0d, 10, 0, 0, 0}), 1).find("a choice") != std::string::npos);
+    // Bit 24 is the last.
+    CHECK(error_of(bytes_of({0x0d, 0, 0, 0, 0x80, 0x80, 0x80, 0x08, 2}), 1).empty());
+    CHECK(error_of(bytes_of({0x0d, 0, 0, 0, 0x80, 0x80, 0x80, 0x10, 2}), 1).find("a register") !=
+          std::string::npos);
+    CHECK(error_of(bytes_of({0x0d, 0, 0, 0, 1}), 1).find("cut off") != std::string::npos);
 }
 
 TEST_CASE("What was encoded before take() has no part in what is encoded after it") {
@@ -112,7 +161,7 @@ TEST_CASE("Bytes behind the last record are refused with their place") {
 }
 
 TEST_CASE("What no record is made of is refused") {
-    CHECK(error_of(bytes_of({0x0d}), 1).find("no known kind") != std::string::npos);
+    CHECK(error_of(bytes_of({0x0e}), 1).find("no known kind") != std::string::npos);
     CHECK(error_of(bytes_of({0x0f}), 1).find("no known kind") != std::string::npos);
     // Console bytes for port 2, a disk request that ended neither well nor badly, end 5.
     CHECK(error_of(bytes_of({0x02, 2, 0}), 1).find("a choice") != std::string::npos);

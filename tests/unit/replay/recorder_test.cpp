@@ -219,4 +219,29 @@ TEST_CASE("Statistics hold every record and every byte of the payloads") {
     }
 }
 
+TEST_CASE("Traces fill batches to their limit and not beyond, and all are there") {
+    ScriptedMachine machine;
+    Recorder recorder;
+    SeededEntropy random(1);
+    std::vector<ExitFacts> exits(1000);
+    for (ExitFacts& exit : exits) {
+        exit.reason = ExitReason::kOut;
+        random.fill(std::as_writable_bytes(std::span(exit.registers)));
+        ++machine.at.exits;
+        recorder.trace(machine, exit);
+    }
+    recorder.flush(machine);
+    const auto closed = recorder.take_batches();
+    CHECK(closed.size() > 3);
+    for (const ClosedBatch& batch : closed)
+        CHECK(raw_bytes(batch) <= kMaxBatchBytes);
+    std::size_t traces = 0;
+    const auto batches = decode(closed);
+    for (const Record& record : records_of(batches)) {
+        const auto* trace = std::get_if<record::Trace>(&record.body);
+        if (trace != nullptr) CHECK(trace->exit == exits.at(traces++));
+    }
+    CHECK(traces == exits.size());
+}
+
 }  // namespace ftvmm::replay

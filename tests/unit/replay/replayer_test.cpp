@@ -200,6 +200,98 @@ TEST_CASE("A digest that differs in its high bits alone is seen at a mark and at
     CHECK(at_end.divergence().seq == Seq(1));
 }
 
+TEST_CASE("The first difference lies behind the last record at which the digests agreed") {
+    Record odd = mark_at(9);
+    odd.digest ^= 1U;
+    auto divergence = Replay({mark_at(2), mark_at(5), odd}).divergence();
+    CHECK(divergence.agreed == Agreement{{5, 0}, Seq(1)});
+    CHECK(describe_first_difference(divergence) ==
+          "the first difference lies behind exit 5 (record 1), up to which the digests agree, and "
+          "at exit 9 at the latest");
+
+    // All of the digest counts where a record holds all of it: what its low bits say is no
+    // agreement that hides it.
+    Record odd_mark = mark_at(6);
+    std::get<record::Mark>(odd_mark.body).digest ^= std::uint64_t{1} << 60U;
+    divergence = Replay({mark_at(5), odd_mark}).divergence();
+    CHECK(divergence.agreed == Agreement{{5, 0}, Seq(0)});
+    CHECK(describe_first_difference(divergence) ==
+          "the first difference is exit 6: the digests agree up to exit 5 (record 0)");
+
+    CHECK_FALSE(Replay({odd}).divergence().agreed);
+    CHECK(describe_first_difference(Replay({odd}).divergence()) ==
+          "the digests never agreed in this life: the first difference lies at exit 9 at the "
+          "latest");
+}
+
+TEST_CASE("A checkpoint that is loaded is a place at which the digests agreed") {
+    Record odd = scripted({9, 1}, kButton);
+    odd.digest ^= 1U;
+    const auto checkpoint = scripted({5, 1}, record::Checkpoint{std::vector<std::byte>(1)});
+    CHECK(Replay({checkpoint, odd}).divergence().agreed == Agreement{{5, 1}, Seq(0)});
+}
+
+TEST_CASE("Where something else than an exit differs, the digests agree up to there") {
+    const auto log = {mark_at(1), scripted({1, 0}, record::Audit{1})};
+    const auto divergence = Replay(log).divergence();
+    CHECK(divergence.kind == DivergenceKind::kMemory);
+    CHECK(describe_first_difference(divergence) ==
+          "the digests agree up to exit 1 (record 1), where the guest stands: no exit differs "
+          "before that");
+}
+
+TEST_CASE("What agreed in one life says nothing about the next") {
+    ScriptedMachine first;
+    ScriptedMachine second;
+    Replayer replayer;
+    Record odd = scripted({}, record::PowerOn{});
+    odd.digest ^= 1U;
+    REQUIRE(replayer.feed(
+        {Seq(0), {scripted({}, record::PowerOn{}), end_at(2, EndKind::kTripleFault), odd}}));
+    first.script = {{stop::Exit{}}, {stop::Reset{.triple_fault = true}}};
+    for (ScriptedMachine* machine : {&first, &second}) {
+        auto step = replayer.step();
+        while (step && !std::holds_alternative<step::PowersOn>(*step))
+            step = replayer.step();
+        REQUIRE(step);
+        replayer.power_on(*machine);
+        CHECK_FALSE(replayer.agreed());
+    }
+    const auto step = replayer.step();
+    REQUIRE(step);
+    REQUIRE(std::holds_alternative<step::Diverged>(*step));
+    CHECK_FALSE(std::get<step::Diverged>(*step).divergence.agreed);
+}
+
+TEST_CASE("An exit that is not the traced one is divergence, though the digest agrees by chance") {
+    ExitFacts exit{ExitReason::kIn, 0x60, 1, {}};
+    exit.registers.fill(7);
+    const auto kind_with =
+        [&](const std::optional<ExitFacts>& is) -> std::optional<DivergenceKind> {
+        Replay replay({scripted({1, 0}, record::Trace{exit}), mark_at(2)});
+        replay.machine.exit = is;
+        const Step last = replay.go();
+        if (needs_records(last)) return std::nullopt;
+        return std::get<step::Diverged>(last).divergence.kind;
+    };
+    CHECK_FALSE(kind_with(exit));
+    // A machine that does not tell is held against the digest alone.
+    CHECK_FALSE(kind_with(std::nullopt));
+    ExitFacts other = exit;
+    other.where = 0x64;
+    CHECK(kind_with(other) == DivergenceKind::kExit);
+    for (std::size_t i = 0; i < kCpuRegisterNames.size(); ++i) {
+        CAPTURE(kCpuRegisterNames.at(i));
+        other = exit;
+        other.registers.at(i) ^= 1;
+        CHECK((kind_with(other) == DivergenceKind::kExit) == (i < kDigestedRegisters));
+    }
+    // RFLAGS.RF is no digest's affair.
+    other = exit;
+    other.registers.at(kRflags) ^= 1U << 16U;
+    CHECK_FALSE(kind_with(other));
+}
+
 TEST_CASE("Memory that differs is divergence, unless nobody compares it") {
     const std::vector<Record> log{scripted({1, 0}, record::Audit{0x4444}), mark_at(2)};
     CHECK(Replay(log).divergence().kind == DivergenceKind::kMemory);

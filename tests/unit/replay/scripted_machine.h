@@ -59,6 +59,7 @@ class ScriptedMachine final : public GuestMachine {
     [[nodiscard]] bool shows_time() const override { return false; }
     [[nodiscard]] bool wants_packets(std::uint32_t) const override { return true; }
     [[nodiscard]] bool wants_console_bytes(ConsolePort) const override { return true; }
+    [[nodiscard]] std::optional<ExitFacts> last_exit() const override { return exit; }
     void kick() override {}
     void clear_kick() override {}
 
@@ -66,6 +67,7 @@ class ScriptedMachine final : public GuestMachine {
     Landmark at;
     std::uint64_t odd = 0;  // How far its digest is off.
     Result<std::vector<std::byte>> state = std::vector<std::byte>(1);
+    std::optional<ExitFacts> exit;
     std::vector<Record> applied;  // With the landmark; without a digest.
     int runs = 0;
 

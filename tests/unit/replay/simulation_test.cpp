@@ -16,13 +16,14 @@ namespace {
 
 constexpr std::uint64_t kSeeds = 2000;
 
-// Every kind of run comes up: with and without kicks, marks of outputs, a visible clock, short
-// lives.
+// Every kind of run comes up: with and without kicks, marks of outputs, traces, a visible
+// clock, short lives.
 RecordingOptions options_of(std::uint64_t seed) {
     RecordingOptions options;
     options.most_exits = 50 + seed % 7 * 60;
     options.seed_kicks = seed % 5;
     options.marks_outputs = seed % 3 != 0;
+    options.traces = seed % 6 == 5;
     options.toy.shows_time = seed % 4 == 1;
     options.toy.mean_life = seed % 2 == 0 ? 100 : 2000;
     return options;

@@ -37,6 +37,7 @@ void ToyWorld::power_on() {
     entropy_requests_.clear();
     machine_ = std::make_unique<ToyMachine>(rng_seed, options_.toy);
     recorder_.power_on(*machine_, rng_seed);
+    traced_ = 0;
     give(input::WallClock{std::chrono::sys_time<std::chrono::nanoseconds>(
         std::chrono::nanoseconds(1'700'000'000'000'000'000 + random_.below(1'000'000'000)))});
 }
@@ -141,7 +142,14 @@ bool ToyWorld::step() {
     return false;
 }
 
+void ToyWorld::trace() {
+    const std::uint64_t exits = machine_->landmark().exits;
+    if (!options_.traces || exits == std::exchange(traced_, exits)) return;
+    recorder_.trace(*machine_, *machine_->last_exit());
+}
+
 bool ToyWorld::handle(const Stop& stop) {
+    trace();
     take_outputs();
     at_landmark_ = !std::holds_alternative<stop::Kicked>(stop);
     if (!at_landmark_) {

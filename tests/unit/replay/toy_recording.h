@@ -21,6 +21,7 @@ struct RecordingOptions {
     std::uint64_t seed_kicks = 4;    // One run in so many is kicked; 0: none.
     bool marks_outputs = true;
     bool audits = true;
+    bool traces = false;
 };
 
 struct Recording {
@@ -54,6 +55,7 @@ class ToyWorld {
     void give_anything();
     void give_random_inputs();
     bool answer();
+    void trace();
     void take_outputs();
     [[nodiscard]] bool handle(const Stop& stop);
     [[nodiscard]] std::vector<std::byte> some_bytes(std::uint64_t most);
@@ -66,6 +68,7 @@ class ToyWorld {
     std::vector<output::EntropyRequest> entropy_requests_;
     std::uint64_t exits_ = 0;  // Of the lives before.
     bool at_landmark_ = true;
+    std::uint64_t traced_ = 0;  // Exits of this life.
     Recording recording_;
 };
 
