@@ -13,6 +13,7 @@ from pathlib import Path
 MAY_INCLUDE = {
     "base": [],
     "config": ["base"],
+    "debug": ["base"],
     "replay": ["base"],
     "vmm/memory": ["base"],
     "vmm/host": ["base"],
