@@ -101,6 +101,10 @@ void add_replay(CLI::App& app, Verb& chosen) {
     verb->add_flag("!--no-audit", options->compare_audits,
                    "Leave out what record --audit has the memory compared with");
     verb->add_flag("--hash-memory", options->hash_memory, "Print a hash of the memory at the end");
+    verb->add_option("--debug-port", options->debug_port,
+                     "Wait for GDB at this port of localhost, or at the socket PATH")
+        ->excludes("--console")
+        ->excludes("--hash-memory");
     verb->add_option("--device", options->device, "The KVM device")->capture_default_str();
     verb->footer(
         "It needs the kernel and initrd, and no disk: what was read is in the log.\n"

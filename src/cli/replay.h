@@ -16,6 +16,8 @@ struct ReplayOptions {
     bool console = false;              // Print what the guest printed.
     bool compare_audits = true;        // Hashes of the memory that the log holds.
     bool hash_memory = false;          // At the end.
+    // A port or a path for a debugger that moves the replay.
+    std::optional<std::string> debug_port;
 };
 
 // The exit codes, beside CLI11's own for a command line that makes no sense.
