@@ -106,6 +106,10 @@ void add_replay(CLI::App& app, Verb& chosen) {
     verb->add_option("--report", options->report,
                      "A file for what is told where the guest diverges, besides standard error");
     verb->add_flag("--hash-memory", options->hash_memory, "Print a hash of the memory at the end");
+    verb->add_option("--debug-port", options->debug_port,
+                     "Wait for GDB at this port of localhost, or at the socket PATH")
+        ->excludes("--console")
+        ->excludes("--hash-memory");
     verb->add_option("--device", options->device, "The KVM device")->capture_default_str();
     verb->footer(
         "It needs the kernel and initrd, and no disk: what was read is in the log.\n"

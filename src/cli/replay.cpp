@@ -12,6 +12,7 @@
 
 #include "base/overloaded.h"
 #include "cli/divergence_report.h"
+#include "cli/replay_debug.h"
 #include "config/read_config.h"
 #include "node/host_parts.h"
 #include "node/log_identity.h"
@@ -126,6 +127,14 @@ int report(const node::ReplayEnd& end, const ReplayOptions& options) {
         end.how);
 }
 
+int report_debugged(const std::optional<node::ReplayCursor::How>& how) {
+    say("the debugger has left");
+    const auto* diverged = how ? std::get_if<node::replay_end::Diverged>(&*how) : nullptr;
+    if (diverged == nullptr) return kReplayAgreed;
+    say("DIVERGED: " + replay::describe(diverged->divergence));
+    return kReplayDiverged;
+}
+
 // No disk is opened: what was read from them is in the log.
 std::vector<node::DiskFacts> disks_of(const replay::LogHeader& header) {
     std::vector<node::DiskFacts> disks;
@@ -171,19 +180,26 @@ Result<int> replay_checked(const ReplayOptions& options) {
             (void)std::fflush(stdout);
         };
     }
+    const auto make_machine =
+        [&](std::span<const std::byte> seed) -> Result<std::unique_ptr<machine::KvmMachine>> {
+        if (seed.size() != boot::kRngSeedBytes) return fail("the log's seed is none of a guest's");
+        FTVMM_ASSIGN(auto made, node::power_on(system, config, machine, files, seed));
+        made->interrupt_at_landmarks_only();
+        return made;
+    };
+    if (options.debug_port) {
+        const auto open = [&] { return replay::LogReader::open(options.log); };
+        FTVMM_ASSIGN(const auto how,
+                     debug_replay(*options.debug_port, {open, make_machine, run, {}}));
+        return report_debugged(how);
+    }
     std::error_code unknown;
     const auto bytes = std::filesystem::file_size(options.log, unknown);
     ProgressLine line(unknown ? 0 : bytes);
     if (::isatty(STDERR_FILENO) == 1) {
         run.progress = [&line](const node::ReplayProgress& progress) { line.show(progress); };
     }
-    const node::MakeMachine make =
-        [&](std::span<const std::byte> seed) -> Result<std::unique_ptr<replay::GuestMachine>> {
-        if (seed.size() != boot::kRngSeedBytes) return fail("the log's seed is none of a guest's");
-        FTVMM_ASSIGN(auto made, node::power_on(system, config, machine, files, seed));
-        made->interrupt_at_landmarks_only();
-        return made;
-    };
+    const node::MakeMachine make = make_machine;
     const Instant start = SystemClock().now();
     FTVMM_ASSIGN(const auto end, node::run_replay(log, make, run));
     const int code = report(end, options);

@@ -17,6 +17,8 @@ struct ReplayOptions {
     bool compare_audits = true;        // Hashes of the memory that the log holds.
     bool hash_memory = false;          // At the end.
     std::string report;                // A file for what is told of a divergence; empty: none.
+    // A port or a path for a debugger that moves the replay.
+    std::optional<std::string> debug_port;
 };
 
 // The exit codes, beside CLI11's own for a command line that makes no sense.

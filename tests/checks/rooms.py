@@ -13,6 +13,7 @@ from pathlib import Path
 MAY_INCLUDE = {
     "base": [],
     "config": ["base"],
+    "debug": ["base"],
     "replay": ["base"],
     "vmm/memory": ["base"],
     "vmm/host": ["base"],
@@ -23,15 +24,16 @@ MAY_INCLUDE = {
     "vmm/virtio": ["base", "vmm/memory", "vmm/pci"],
     "vmm/machine": ["base", "replay", "vmm/boot", "vmm/dev", "vmm/kvm", "vmm/memory", "vmm/pci", "vmm/virtio"],
     "vmm/probe": ["base", "vmm/kvm", "vmm/memory"],
-    "node": ["base", "config", "replay", "vmm/boot", "vmm/host", "vmm/kvm", "vmm/machine", "vmm/memory", "vmm/virtio"],
-    "cli": ["base", "config", "node", "replay", "vmm/host", "vmm/kvm", "vmm/machine", "vmm/probe"],
+    "node": ["base", "config", "debug", "replay", "vmm/boot", "vmm/host", "vmm/kvm", "vmm/machine", "vmm/memory", "vmm/virtio"],
+    "cli": ["base", "config", "debug", "node", "replay", "vmm/host", "vmm/kvm", "vmm/machine", "vmm/probe"],
 }
 
 # Headers that belong to few rooms, by what their name matches.
 RESERVED = {
     r"linux/kvm\.h": ["vmm/kvm"],
     r"(boost/asio|asio)(/|\.hpp)": ["node", "daemon", "cli", "vmm/host"],
-    r"Zydis/|(zlib|lzma|lz4)\.h": ["vmm/boot"],
+    r"Zydis/": ["vmm/boot", "vmm/machine"],
+    r"(zlib|lzma|lz4)\.h": ["vmm/boot"],
     r"zstd\.h": ["replay", "vmm/boot", "vmm/machine"],
     r"google/protobuf/": ["replay", "vmm/machine"],
     r"proto/state\.pb\.h": ["vmm/machine"],

@@ -47,6 +47,7 @@ Result<void> KvmMachine::leave_landmark() {
 void KvmMachine::reach_checkpoint() {
     ++checkpoints_;
     at_landmark_ = true;
+    is_fresh_ = true;
     complete_ = true;
     platform_.begin_landmark();
 }

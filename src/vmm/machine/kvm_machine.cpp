@@ -221,10 +221,12 @@ Result<std::optional<replay::Stop>> KvmMachine::begin_run() {
 }
 
 Result<replay::Stop> KvmMachine::run() {
+    stopped_for_debugger_ = false;
     FTVMM_ASSIGN(const auto stop, begin_run());
     if (stop) return *stop;
-    complete_ = false;
-    FTVMM_ASSIGN(kvm::Exit exit, vm_.vcpu.run());
+    const bool is_debugged = debug_stops_.after_step || !debug_stops_.addresses.empty();
+    const bool is_within = !std::exchange(complete_, false);
+    FTVMM_ASSIGN(kvm::Exit exit, is_debugged ? run_to_debug_stop(is_within) : vm_.vcpu.run());
     if (only_at_landmarks_ && std::holds_alternative<kvm::exit::IrqWindowOpen>(exit)) {
         FTVMM_ASSIGN(exit, settle_window());
     }
@@ -283,6 +285,7 @@ replay::Stop KvmMachine::take(const kvm::Exit& exit) {
     ++counts_->by_kind.at(exit.index());
     if (std::holds_alternative<kvm::exit::Interrupted>(exit)) return replay::stop::Kicked{};
     at_landmark_ = true;
+    is_fresh_ = true;
     ++exits_;
     digest_.add(exit, vm_.vcpu.synced_regs());
     platform_.begin_landmark();

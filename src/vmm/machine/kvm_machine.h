@@ -55,6 +55,8 @@ struct ExitCounts {
     [[nodiscard]] std::uint64_t total() const;
 };
 
+class DebugTraps;
+
 // Owned by the thread that runs the vCPU, and for that thread alone. An exit's way through here:
 //
 //   Vcpu::run() -> landmark, digest -> Platform::begin_landmark() -> dispatch() -> stop
@@ -144,6 +146,36 @@ class KvmMachine final : public replay::GuestMachine {
     [[nodiscard]] std::optional<replay::CpuRegisters> registers() const override;
     [[nodiscard]] std::vector<std::string> code() const override;
     [[nodiscard]] std::optional<replay::ExitFacts> last_exit() const override;
+
+    // For a debugger of a replay: where run() stops besides, with Kicked and no landmark, between
+    // two instructions. Until it is told otherwise.
+    struct DebugStops {
+        // Before the instruction at one of these linear addresses, as they are mapped as the run
+        // begins. Nothing that ring 3 can reach.
+        std::vector<std::uint64_t> addresses;
+        // Behind the instruction that the guest stands at or in, or before the first one of the
+        // handler that it, or an interrupt, leads to. At a landmark between two instructions the
+        // one before it has just ended: the guest stops there first. What is done in ring 3, up to
+        // where it is left, is part of the instruction that led there.
+        bool after_step = false;
+    };
+    void stop_for_debugger(DebugStops stops);
+    // Whether that is why the last run() came back.
+    [[nodiscard]] bool stopped_for_debugger() const { return stopped_for_debugger_; }
+    // In the middle of an instruction some may already be what it makes of them.
+    struct DebugRegisters {
+        kvm_regs regs{};
+        kvm_sregs sregs{};
+        kvm_xsave xsave{};
+    };
+    [[nodiscard]] Result<DebugRegisters> debug_registers() const;
+    [[nodiscard]] Result<std::uint64_t> instruction_pointer() const;
+    // Where a linear address leads now, if anywhere, and what lies from there on, as far as it is
+    // RAM.
+    [[nodiscard]] std::optional<Gpa> find_linear(std::uint64_t address) const;
+    [[nodiscard]] std::size_t read_linear_memory(std::uint64_t address,
+                                                 std::span<std::byte> bytes) const;
+
     void kick() override { vm_.vcpu.kick(); }
     void clear_kick() override { vm_.vcpu.clear_kick(); }
 
@@ -176,6 +208,19 @@ class KvmMachine final : public replay::GuestMachine {
     [[nodiscard]] Result<kvm::Exit> step();
     [[nodiscard]] std::optional<std::byte> code_byte(std::uint64_t address) const;
     [[nodiscard]] Result<std::optional<replay::Stop>> begin_run();
+    // How a run with traps in the guest's memory ended: by an exit, or by one of them.
+    struct Trapped {
+        std::optional<kvm::Exit> exit;
+        bool is_hit = false;  // The trap is of this address, and not of another of the same place.
+        std::uint64_t rip = 0;
+    };
+    [[nodiscard]] bool is_debug_stop(std::uint64_t rip) const;
+    [[nodiscard]] Result<kvm::Exit> run_to_debug_stop(bool is_within);
+    [[nodiscard]] kvm::Exit stop_here(std::uint64_t rip);
+    [[nodiscard]] Result<bool> has_event_to_deliver() const;
+    [[nodiscard]] Result<Trapped> run_to_address();
+    [[nodiscard]] Result<Trapped> run_one_instruction();
+    [[nodiscard]] Result<Trapped> end_of_run(const kvm::Exit& exit, const DebugTraps& traps);
     [[nodiscard]] Result<void> leave_landmark();
     [[nodiscard]] Result<void> load_cpu(const CpuState& state);
     void reach_checkpoint();
@@ -200,6 +245,10 @@ class KvmMachine final : public replay::GuestMachine {
     std::optional<bool> has_nested_paging_;
     bool complete_ = true;              // The guest stands between two instructions.
     std::optional<kvm::Exit> waiting_;  // An access that waits for the time.
+    DebugStops debug_stops_;
+    bool stopped_for_debugger_ = false;
+    bool is_fresh_ = true;                     // No stop for a debugger since the landmark.
+    std::optional<std::uint64_t> stopped_at_;  // Where the last one was, if the guest stands there.
     ExitCounts own_counts_;
     ExitCounts* counts_ = &own_counts_;
     std::optional<boot::TscPatchReport> tsc_patch_;
