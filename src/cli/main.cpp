@@ -146,7 +146,9 @@ void add_log(CLI::App& app, Verb& chosen) {
 void keep_freed_memory() {
     constexpr int kLargest = 4 << 20;
     (void)::mallopt(M_MMAP_THRESHOLD, kLargest);
-    (void)::mallopt(M_TRIM_THRESHOLD, 2 * kLargest);
+    (void)::mallopt(M_TRIM_THRESHOLD, kLargest);
+    // One heap: what one thread frees another one takes, and it is kept once.
+    (void)::mallopt(M_ARENA_MAX, 1);
 }
 
 int run_command(int argc, char** argv) {
