@@ -142,7 +142,9 @@ std::string GdbSession::read_description(Text range) {
     // Half, as each byte may have to be escaped.
     const Text part = all.substr(wanted->first, std::min(wanted->length, kMostMemory));
     const bool is_last = wanted->first + part.size() == all.size();
-    return (is_last ? "l" : "m") + std::string(part);
+    std::string reply(is_last ? "l" : "m");
+    reply += part;
+    return reply;
 }
 
 Result<std::string> GdbSession::read_registers() {
