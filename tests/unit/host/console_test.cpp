@@ -14,6 +14,7 @@
 #include <catch2/catch.hpp>
 
 #include "base/random.h"
+#include "temp_folder.h"
 #include "vmm/host/console_log.h"
 #include "vmm/host/console_socket.h"
 #include "vmm/host/terminal_console.h"
@@ -21,21 +22,7 @@
 namespace ftvmm::host {
 namespace {
 
-// A folder that goes away with what is in it.
-class TestFolder {
-  public:
-    TestFolder() { REQUIRE(::mkdtemp(path_.data()) != nullptr); }
-    TestFolder(const TestFolder&) = delete;
-    TestFolder& operator=(const TestFolder&) = delete;
-    ~TestFolder() {
-        (void)::unlink(file().c_str());
-        (void)::rmdir(path_.c_str());
-    }
-    [[nodiscard]] std::string file() const { return path_ + "/console"; }
-
-  private:
-    std::string path_ = "./console-test-XXXXXX";
-};
+using testing::TempFolder;
 
 Fd connect_to(const std::string& path) {
     Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -94,15 +81,15 @@ TEST_CASE("The tail holds the last bytes for readers wherever they are") {
 }
 
 TEST_CASE("A socket's clients see what was printed before they came and after, and may type") {
-    const TestFolder folder;
-    const auto console = ConsoleSocket::listen(folder.file());
+    const TempFolder folder;
+    const auto console = ConsoleSocket::listen(folder.file("console"));
     REQUIRE(console);
     struct stat made {};
-    REQUIRE(::stat(folder.file().c_str(), &made) == 0);
+    REQUIRE(::stat(folder.file("console").c_str(), &made) == 0);
     CHECK((made.st_mode & 0777U) == 0600);
     REQUIRE((*console)->print(bytes_of("before ")));
-    const Fd one = connect_to(folder.file());
-    const Fd two = connect_to(folder.file());
+    const Fd one = connect_to(folder.file("console"));
+    const Fd two = connect_to(folder.file("console"));
     CHECK(is_readable((*console)->fd()));
     CHECK((*console)->service(100).empty());
     REQUIRE((*console)->print(bytes_of("after")));
@@ -115,12 +102,12 @@ TEST_CASE("A socket's clients see what was printed before they came and after, a
 }
 
 TEST_CASE("A client that leaves is forgotten; one that only stops typing still sees") {
-    const TestFolder folder;
-    const auto console = ConsoleSocket::listen(folder.file());
+    const TempFolder folder;
+    const auto console = ConsoleSocket::listen(folder.file("console"));
     REQUIRE(console);
-    Fd quiet = connect_to(folder.file());
+    Fd quiet = connect_to(folder.file("console"));
     {
-        const Fd leaving = connect_to(folder.file());
+        const Fd leaving = connect_to(folder.file("console"));
         REQUIRE(::write(leaving.get(), "bye", 3) == 3);
         (void)::shutdown(quiet.get(), SHUT_WR);
         (void)(*console)->service(0);
@@ -138,10 +125,10 @@ TEST_CASE("A client that leaves is forgotten; one that only stops typing still s
 }
 
 TEST_CASE("What is typed while the guest has no room stays with the client") {
-    const TestFolder folder;
-    const auto console = ConsoleSocket::listen(folder.file());
+    const TempFolder folder;
+    const auto console = ConsoleSocket::listen(folder.file("console"));
     REQUIRE(console);
-    Fd client = connect_to(folder.file());
+    Fd client = connect_to(folder.file("console"));
     (void)(*console)->service(0);
     REQUIRE(::write(client.get(), "typed", 5) == 5);
     CHECK((*console)->service(0).empty());
@@ -156,10 +143,10 @@ TEST_CASE("What is typed while the guest has no room stays with the client") {
 }
 
 TEST_CASE("A client that does not read holds up nobody, and misses the oldest of it") {
-    const TestFolder folder;
-    const auto console = ConsoleSocket::listen(folder.file());
+    const TempFolder folder;
+    const auto console = ConsoleSocket::listen(folder.file("console"));
     REQUIRE(console);
-    const Fd client = connect_to(folder.file());
+    const Fd client = connect_to(folder.file("console"));
     (void)(*console)->service(100);
     const std::string line(1000, 'x');
     for (int i = 0; i < 5000; ++i)
@@ -177,12 +164,12 @@ TEST_CASE("A client that does not read holds up nobody, and misses the oldest of
 }
 
 TEST_CASE("More clients than there is room for are turned away") {
-    const TestFolder folder;
-    const auto console = ConsoleSocket::listen(folder.file());
+    const TempFolder folder;
+    const auto console = ConsoleSocket::listen(folder.file("console"));
     REQUIRE(console);
     std::vector<Fd> clients;
     for (std::size_t i = 0; i <= ConsoleSocket::kMaxClients; ++i) {
-        clients.push_back(connect_to(folder.file()));
+        clients.push_back(connect_to(folder.file("console")));
         (void)(*console)->service(100);
     }
     CHECK((*console)->clients() == ConsoleSocket::kMaxClients);
@@ -191,8 +178,8 @@ TEST_CASE("More clients than there is room for are turned away") {
 }
 
 TEST_CASE("A stale socket is replaced; a live one and any other file are left alone") {
-    const TestFolder folder;
-    const std::string path = folder.file();
+    const TempFolder folder;
+    const std::string path = folder.file("console");
     {
         // What a process that was killed leaves behind.
         const Fd killed(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -223,9 +210,9 @@ TEST_CASE("A stale socket is replaced; a live one and any other file are left al
 }
 
 TEST_CASE("A socket's file goes away with it") {
-    const TestFolder folder;
-    CHECK(ConsoleSocket::listen(folder.file()));
-    CHECK(::access(folder.file().c_str(), F_OK) != 0);
+    const TempFolder folder;
+    CHECK(ConsoleSocket::listen(folder.file("console")));
+    CHECK(::access(folder.file("console").c_str(), F_OK) != 0);
 }
 
 struct Pty {
@@ -326,13 +313,13 @@ TEST_CASE("A console without a keyboard or with one that ends only prints") {
 }
 
 TEST_CASE("A log has all that was printed, after what was there, and says when it cannot") {
-    const TestFolder folder;
+    const TempFolder folder;
     for (const char* part : {"one ", "two"}) {
-        const auto log = ConsoleLog::open(folder.file());
+        const auto log = ConsoleLog::open(folder.file("console"));
         REQUIRE(log);
         REQUIRE((*log)->print(bytes_of(part)));
     }
-    const Fd file(::open(folder.file().c_str(), O_RDONLY | O_CLOEXEC));
+    const Fd file(::open(folder.file("console").c_str(), O_RDONLY | O_CLOEXEC));
     CHECK(read_all(file.get()) == "one two");
     const auto full = ConsoleLog::open("/dev/full");
     REQUIRE(full);

@@ -12,24 +12,12 @@
 
 #include <catch2/catch.hpp>
 
+#include "temp_folder.h"
+
 namespace ftvmm::host {
 namespace {
 
-// A folder that goes away with the socket in it.
-class TestFolder {
-  public:
-    TestFolder() { REQUIRE(::mkdtemp(path_.data()) != nullptr); }
-    TestFolder(const TestFolder&) = delete;
-    TestFolder& operator=(const TestFolder&) = delete;
-    ~TestFolder() {
-        (void)::unlink(socket().c_str());
-        (void)::rmdir(path_.c_str());
-    }
-    [[nodiscard]] std::string socket() const { return path_ + "/debug"; }
-
-  private:
-    std::string path_ = "./debug-test-XXXXXX";
-};
+using testing::TempFolder;
 
 Fd connect_to(const std::string& path) {
     Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -55,9 +43,9 @@ std::string text_of(const Result<std::vector<std::byte>>& bytes) {
 }  // namespace
 
 TEST_CASE("A debugger is answered, and its Ctrl-C is told from what else it sends") {
-    const TestFolder folder;
-    auto socket = DebugSocket::listen(folder.socket()).value();
-    const Fd debugger = connect_to(folder.socket());
+    const TempFolder folder;
+    auto socket = DebugSocket::listen(folder.file("debug")).value();
+    const Fd debugger = connect_to(folder.file("debug"));
     REQUIRE(socket.accept());
     CHECK_FALSE(socket.is_interrupted());
     send_to(debugger, "$c#63");
@@ -76,10 +64,10 @@ TEST_CASE("A debugger is answered, and its Ctrl-C is told from what else it send
 }
 
 TEST_CASE("A debugger that is gone interrupts, and has nothing more to say") {
-    const TestFolder folder;
-    auto socket = DebugSocket::listen(folder.socket()).value();
+    const TempFolder folder;
+    auto socket = DebugSocket::listen(folder.file("debug")).value();
     {
-        const Fd debugger = connect_to(folder.socket());
+        const Fd debugger = connect_to(folder.file("debug"));
         REQUIRE(socket.accept());
     }
     CHECK(socket.is_interrupted());
@@ -88,16 +76,16 @@ TEST_CASE("A debugger that is gone interrupts, and has nothing more to say") {
 }
 
 TEST_CASE("The socket of a debugger is its owner's alone and goes away") {
-    const TestFolder folder;
+    const TempFolder folder;
     {
-        const auto socket = DebugSocket::listen(folder.socket());
+        const auto socket = DebugSocket::listen(folder.file("debug"));
         REQUIRE(socket);
         struct stat found {};
-        REQUIRE(::stat(folder.socket().c_str(), &found) == 0);
+        REQUIRE(::stat(folder.file("debug").c_str(), &found) == 0);
         CHECK((found.st_mode & 0777U) == 0600);
-        CHECK_FALSE(DebugSocket::listen(folder.socket()));
+        CHECK_FALSE(DebugSocket::listen(folder.file("debug")));
     }
-    CHECK(::access(folder.socket().c_str(), F_OK) != 0);
+    CHECK(::access(folder.file("debug").c_str(), F_OK) != 0);
 }
 
 TEST_CASE("What is neither a port nor a path is refused") {
