@@ -124,7 +124,8 @@ class Hosts(unittest.TestCase):
 class PowerLoss(unittest.TestCase):
     def test_a_killed_host_is_silent_and_comes_back_with_what_it_had_synced(self) -> None:
         tb.out("h2", "echo precious > /root/synced && sync; echo gone > /dev/shm/memory")
-        waiting = tb.spawn("h2", "sleep", 300)
+        waiting = tb.spawn("h2", "sh", "-c", "echo ready; exec sleep 300")
+        self.assertEqual(waiting.stdout.readline(), "ready\n")
         tb.verb("kill", "h2")
         try:
             self.assertEqual(tb.state("h2"), "down")

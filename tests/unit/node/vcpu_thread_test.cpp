@@ -121,7 +121,9 @@ TEST_CASE("Frames that the guest does not want wake nobody, and reach it once it
     IoOptions options;
     options.taps.push_back(std::move(wire.tap));
     Host host(std::move(options));
-    constexpr int kFrames = 600;  // More than a lane holds.
+    constexpr int kUnwanted = 300;  // More than a lane holds.
+    constexpr int kWanted = 100;    // With what is left of those, less than the wire holds.
+    constexpr int kFrames = 1 + kUnwanted + kWanted;
     const auto send_frames = [&wire](int count) {
         for (int i = 0; i < count; ++i)
             REQUIRE(send_frame(wire.far, "x"));
@@ -143,13 +145,13 @@ TEST_CASE("Frames that the guest does not want wake nobody, and reach it once it
                 // The first frame's signal may come as late as here.
                 while (self.kicks == 0)
                     (void)::poll(nullptr, 0, 1);
-                send_frames(kFrames / 2);
+                send_frames(kUnwanted);
                 (void)::poll(nullptr, 0, 20);
                 CHECK(host.control.waker().kicks() == 1);
                 self.wants_input = true;
                 return replay::stop::Exit{};
             }
-            if (exits == 3) send_frames(kFrames / 2 - 1);
+            if (exits == 3) send_frames(kWanted);
             return replay::stop::Halted{};
         },
         [&](ToyGuest&, const Input& input) {
