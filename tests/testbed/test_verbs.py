@@ -103,6 +103,10 @@ class Hosts(unittest.TestCase):
             done = tb.run(host, "sh", "-c", script, check=False)
             self.assertEqual((done.returncode, done.stdout), (0, ""), f"{host}: {done.stderr}")
 
+    def test_each_host_is_a_machine_of_its_own(self) -> None:
+        ids = [tb.out(host, "cat /etc/machine-id") for host in ("h1", "h2", "h3")]
+        self.assertEqual(len(set(ids)), 3, ids)
+
     def test_kvm_loads_again_without_nested_paging(self) -> None:
         module, option = ("kvm_amd", "npt") if "kvm_amd" in tb.out("h3", "lsmod") else ("kvm_intel", "ept")
         tb.run("h3", "modprobe", "-r", module)
@@ -124,6 +128,7 @@ class Hosts(unittest.TestCase):
 class PowerLoss(unittest.TestCase):
     def test_a_killed_host_is_silent_and_comes_back_with_what_it_had_synced(self) -> None:
         tb.out("h2", "echo precious > /root/synced && sync; echo gone > /dev/shm/memory")
+        machine_id = tb.out("h2", "cat /etc/machine-id")
         waiting = tb.spawn("h2", "sh", "-c", "echo ready; exec sleep 300")
         self.assertEqual(waiting.stdout.readline(), "ready\n")
         tb.verb("kill", "h2")
@@ -142,6 +147,7 @@ class PowerLoss(unittest.TestCase):
         finally:
             tb.verb("start", "h2")
         self.assertEqual(tb.state("h2"), "up")
+        self.assertEqual(tb.out("h2", "cat /etc/machine-id"), machine_id)
         self.assertEqual(tb.out("h2", "cat /root/synced; ls /dev/shm/"), "precious")
         self.assertEqual(tb.out("h2", "ls /dev/kvm; findmnt -n -o FSTYPE /srv/ftvmm"), "/dev/kvm\nnfs4")
         self.assertTrue(tb.reachable("client", "h2"))

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,8 @@ def kernel_arguments(spec: MachineSpec) -> str:
         "clocksource=tsc tsc=reliable",
         "mitigations=off audit=0 ipv6.disable_ipv6=1 systemd.show_status=0",
         f"systemd.hostname={member.name}",
+        # Its own, and the same at each boot; the image's would be everybody's.
+        f"systemd.machine_id={uuid.uuid5(uuid.NAMESPACE_DNS, spec.process_name).hex}",
         f"ftvmm.net={cards}",
     ]
     if member.name == NFS:
