@@ -147,7 +147,8 @@ Stop ToyMachine::exit() {
     const std::uint64_t what = draw();
     cpu_.stretch = what % 16 == 0 ? 1 + (what >> 8U) % kMostSteps : 1 + (what >> 8U) % 16;
     begin_exit(1 + (what >> 32U) % 16);
-    if ((what >> 40U) % options_.mean_life == 0) return end_life(what >> 24U);
+    const bool may_end = landmark_.exits > options_.least_life;
+    if (may_end && (what >> 40U) % options_.mean_life == 0) return end_life(what >> 24U);
     switch ((what >> 32U) % 16) {
         case 0:
         case 1:

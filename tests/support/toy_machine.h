@@ -38,6 +38,8 @@ struct ToyFault {
 struct ToyOptions {
     // How many exits a life has on average until the guest ends it.
     std::uint32_t mean_life = 2000;
+    // And how many it has at least.
+    std::uint64_t least_life = 0;
     // The guest sees the time as it computes, as shows_time() has it.
     bool shows_time = false;
     ToyFault fault;
