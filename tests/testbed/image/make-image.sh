@@ -25,7 +25,7 @@ ssh-keygen -q -t ed25519 -N '' -C testbed -f "$out/ssh_key"
 install -m 600 "$out/ssh_key.pub" "$root/root/.ssh/authorized_keys"
 echo localhost > "$root/etc/hostname"
 : > "$root/etc/fstab"
-: > "$root/etc/machine-id"  # empty: a fresh id at each boot, and no first-boot presets
+: > "$root/etc/machine-id"  # empty: no first-boot presets; the id is on the kernel command line
 
 units() { chroot "$root" systemctl --root=/ -q "$@"; }
 units set-default multi-user.target

@@ -1,6 +1,5 @@
 // How a Replayer finds out that the log and the guest do not agree.
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>

@@ -1,7 +1,6 @@
 #include "replay/replayer.h"
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
