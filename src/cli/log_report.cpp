@@ -92,6 +92,20 @@ Total total_of(const std::vector<LogSummary::Life>& lives) {
     return total;
 }
 
+struct Rates {
+    double file = 0;         // Bytes in the file,
+    double checkpoints = 0;  // and of checkpoints before they were packed, a second of guest time.
+};
+
+Rates rates_of(const LogReport& report) {
+    static const std::size_t checkpoint_kind = replay::Body(replay::record::Checkpoint{}).index();
+    const double length = total_of(report.summary.lives).seconds;
+    if (length <= 0) return {};
+    const auto& checkpoints = report.summary.statistics.by_kind.at(checkpoint_kind);
+    return {static_cast<double>(report.tail.offset) / length,
+            static_cast<double>(checkpoints.bytes) / length};
+}
+
 std::string plural(std::size_t count, std::string_view one) {
     return fmt::format("{} {}{}", count, one, count == 1 ? "" : "s");
 }
@@ -190,11 +204,14 @@ std::string render_text(const LogReport& report) {
         total.seconds, plural(total.exits, "exit"), plural(total.checkpoints, "checkpoint"));
     fmt::format_to(out, "given at {} and {}\n", plural(summary.at_exits, "exit"),
                    plural(summary.at_checkpoints, "checkpoint"));
-    fmt::format_to(out, "{} in {}, {} bytes, {} in the file\n\n", plural(records.count, "record"),
+    fmt::format_to(out, "{} in {}, {} bytes, {} in the file\n", plural(records.count, "record"),
                    summary.statistics.batches == 1
                        ? "1 batch"
                        : fmt::format("{} batches", summary.statistics.batches),
                    records.bytes, report.tail.offset);
+    const Rates rates = rates_of(report);
+    fmt::format_to(out, "a second: {:.0f} bytes in the file, {:.0f} of checkpoints unpacked\n\n",
+                   rates.file, rates.checkpoints);
     fmt::format_to(out, "{:<13} {:>12} {:>15}\n", "kind", "records", "bytes");
     for (std::size_t kind = 0; kind < replay::kRecordKinds; ++kind) {
         const auto& of_kind = summary.statistics.by_kind.at(kind);
@@ -209,6 +226,7 @@ std::string render_text(const LogReport& report) {
 std::string render_json(const LogReport& report) {
     const LogSummary& summary = report.summary;
     const auto records = summary.statistics.total();
+    const Rates rates = rates_of(report);
     nlohmann::ordered_json json{
         {"log", report.path},
         {"header", json_of(report.header)},
@@ -216,6 +234,8 @@ std::string render_json(const LogReport& report) {
         {"batches", summary.statistics.batches},
         {"payload_bytes", records.bytes},
         {"file_bytes", report.tail.offset},
+        {"file_bytes_per_second", rates.file},
+        {"checkpoint_bytes_per_second", rates.checkpoints},
         {"kinds", nlohmann::ordered_json::object()},
         {"landmarks", {{"exits", summary.at_exits}, {"checkpoints", summary.at_checkpoints}}},
         {"lives", nlohmann::ordered_json::array()},

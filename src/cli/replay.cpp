@@ -12,6 +12,7 @@
 
 #include "base/overloaded.h"
 #include "cli/divergence_report.h"
+#include "cli/memory_file.h"
 #include "cli/replay_debug.h"
 #include "config/read_config.h"
 #include "node/host_parts.h"
@@ -152,6 +153,22 @@ Result<config::VmConfig> load(const std::string& file) {
     return fail(text, "--config names the vm.toml that was recorded with");
 }
 
+bool is_chosen(replay::ConsolePort port, std::string_view name) {
+    return name.empty() || name == (port == replay::ConsolePort::kSerial ? "serial" : "virtio");
+}
+
+// How a replay ends that has agreed to its end, by its memory.
+Result<int> compare_memory(const node::ReplayEnd& end, const std::string& file) {
+    const auto* machine = dynamic_cast<const machine::KvmMachine*>(end.machine.get());
+    if (machine == nullptr || !std::holds_alternative<node::replay_end::Ended>(end.how)) {
+        return fail("the memory is compared at the end of a log alone");
+    }
+    FTVMM_ASSIGN(const auto found, compare_memory_file(file, machine->memory().bytes()));
+    const bool has_diverged = found.other != 0;
+    say((has_diverged ? "DIVERGED in memory: " : "") + machine::describe(found));
+    return has_diverged ? kReplayDiverged : kReplayAgreed;
+}
+
 Result<int> replay_checked(const ReplayOptions& options) {
     FTVMM_ASSIGN(auto log, replay::LogReader::open(options.log));
     const replay::LogHeader& header = log.header();
@@ -173,9 +190,9 @@ Result<int> replay_checked(const ReplayOptions& options) {
     run.compare_audits = options.compare_audits;
     if (options.until) FTVMM_TRY(read_until(*options.until, run));
     if (options.console) {
-        run.output = [](const replay::Output& output) {
+        run.output = [&options](const replay::Output& output) {
             const auto* print = std::get_if<replay::output::ConsoleBytes>(&output);
-            if (print == nullptr) return;
+            if (print == nullptr || !is_chosen(print->port, options.console_port)) return;
             (void)std::fwrite(print->bytes.data(), 1, print->bytes.size(), stdout);
             (void)std::fflush(stdout);
         };
@@ -185,6 +202,7 @@ Result<int> replay_checked(const ReplayOptions& options) {
         if (seed.size() != boot::kRngSeedBytes) return fail("the log's seed is none of a guest's");
         FTVMM_ASSIGN(auto made, node::power_on(system, config, machine, files, seed));
         made->interrupt_at_landmarks_only();
+        if (!options.memory.empty()) FTVMM_TRY(made->mark_tsc(machine::kReplayedTscMark));
         return made;
     };
     if (options.debug_port) {
@@ -202,11 +220,14 @@ Result<int> replay_checked(const ReplayOptions& options) {
     const node::MakeMachine make = make_machine;
     const Instant start = SystemClock().now();
     FTVMM_ASSIGN(const auto end, node::run_replay(log, make, run));
-    const int code = report(end, options);
+    int code = report(end, options);
     say(fmt::format("it took {:.1f} s",
                     std::chrono::duration<double>(SystemClock().now() - start).count()));
     if (options.hash_memory && end.machine) {
         say(fmt::format("memory hash {:016x}", end.machine->memory_hash()));
+    }
+    if (!options.memory.empty() && code == kReplayAgreed) {
+        FTVMM_ASSIGN(code, compare_memory(end, options.memory));
     }
     return code;
 }

@@ -14,9 +14,11 @@ struct ReplayOptions {
     std::string build;                 // Of this program.
     std::optional<std::string> until;  // A record's number, or a guest time as "12.5s".
     bool console = false;              // Print what the guest printed.
+    std::string console_port;          // "serial" or "virtio", there alone; empty: at both.
     bool compare_audits = true;        // Hashes of the memory that the log holds.
     bool hash_memory = false;          // At the end.
-    std::string report;                // A file for what is told of a divergence; empty: none.
+    std::string memory;  // What to compare the memory with at the end; empty: nothing.
+    std::string report;  // A file for what is told of a divergence; empty: none.
     // A port or a path for a debugger that moves the replay.
     std::optional<std::string> debug_port;
 };

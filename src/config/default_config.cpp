@@ -46,6 +46,16 @@ bridge = "br0"
 kind = "serial"
 # All that the guest prints, into a file as well.
 # log = "{name}.log"
+
+# For a VM that runs on two hosts: its own folder on storage that all of them see.
+# [ft]
+# shared = "/srv/ftvmm/{name}"
+# After how much silence a host passes for dead: 200 to 60000.
+# dead_after_ms = 400
+# For how long who runs the VM holds it, and so how long a start after a crash of all takes: 5 to 600.
+# lease_s = 30
+# Further networks on which the hosts tell each other that they live, beside that of the link.
+# paths = ["192.0.2.0/24"]
 )";
 
 }  // namespace

@@ -68,6 +68,7 @@ class ConfigReader {
         read_disks();
         read_nics();
         read_console();
+        read_ft();
         root_.refuse_unknown();
         return std::move(config_);
     }
@@ -245,6 +246,60 @@ class ConfigReader {
         }
         if (const auto log = console.text("log")) config_.console.log = resolved(log->value);
         console.refuse_unknown();
+    }
+
+    void read_ft() {
+        const toml::table* table = root_.table("ft");
+        if (table == nullptr) return;
+        TableReader ft(*table, "[ft]", log_);
+        FtConfig& read = config_.ft.emplace();
+        if (const auto shared = ft.text("shared")) {
+            const std::filesystem::path path(shared->value);
+            read.shared = path.lexically_normal().string();
+            if (!path.is_absolute()) {
+                log_.add(shared->place,
+                         fmt::format("\"{}\" is not an absolute path", shared->value),
+                         "write it from / on: it is the same folder on every host");
+            }
+        }
+        ft.require("shared", "shared = \"/srv/ftvmm/web1\"");
+        read.dead_after =
+            time_in(ft, "dead_after_ms", kMinDeadAfter, kMaxDeadAfter, read.dead_after);
+        read.lease = time_in(ft, "lease_s", kMinLease, kMaxLease, read.lease);
+        read.paths = read_paths(ft);
+        ft.refuse_unknown();
+    }
+
+    std::vector<IpNetwork> read_paths(TableReader& ft) {
+        Uniques networks("the network", log_);
+        std::vector<IpNetwork> paths;
+        for (const auto& text : ft.texts("paths")) {
+            const auto network = IpNetwork::parse(text.value);
+            if (!network) {
+                log_.add(text.place, fmt::format("\"{}\" is no network", text.value),
+                         "write it as \"10.77.1.0/24\", with zeros behind the prefix");
+                continue;
+            }
+            networks.add(network->text(), text.place);
+            paths.push_back(*network);
+            if (paths.size() == kMaxPaths + 1) {
+                log_.add(text.place, fmt::format("more than {} paths", kMaxPaths));
+            }
+        }
+        return paths;
+    }
+
+    // A whole number of `Time`'s unit, or `usual`.
+    template <class Time>
+    Time time_in(TableReader& table, std::string_view key, Time min, Time max, Time usual) {
+        const auto number = table.integer(key);
+        if (!number) return usual;
+        if (number->value >= min.count() && number->value <= max.count()) {
+            return Time(number->value);
+        }
+        log_.add(number->place, fmt::format("{} is out of range", key),
+                 fmt::format("use {} to {}", min.count(), max.count()));
+        return usual;
     }
 
     TableReader root_;

@@ -67,12 +67,32 @@ void TableReader::note_type(std::string_view key, const toml::node& node, std::s
 std::optional<Placed<std::string>> TableReader::text(std::string_view key) {
     const toml::node* found = node(key);
     if (found == nullptr) return std::nullopt;
-    const auto* value = found->as_string();
+    return text_of(key, *found);
+}
+
+std::vector<Placed<std::string>> TableReader::texts(std::string_view key) {
+    const toml::node* found = node(key);
+    if (found == nullptr) return {};
+    const auto* array = found->as_array();
+    if (array == nullptr) {
+        note_type(key, *found, "an array of strings");
+        return {};
+    }
+    std::vector<Placed<std::string>> texts;
+    for (const toml::node& element : *array) {
+        if (auto text = text_of(key, element)) texts.push_back(std::move(*text));
+    }
+    return texts;
+}
+
+std::optional<Placed<std::string>> TableReader::text_of(std::string_view key,
+                                                        const toml::node& node) {
+    const auto* value = node.as_string();
     if (value == nullptr) {
-        note_type(key, *found, "a string");
+        note_type(key, node, "a string");
         return std::nullopt;
     }
-    const Place place = place_of(found->source());
+    const Place place = place_of(node.source());
     if (value->get().empty()) {
         log_.add(place, fmt::format("{} is empty", key), "give it a value or leave the line out");
         return std::nullopt;
@@ -92,6 +112,16 @@ std::optional<Placed<bool>> TableReader::boolean(std::string_view key) {
         return Placed<bool>{value->get(), place_of(found->source())};
     }
     note_type(key, *found, "true or false");
+    return std::nullopt;
+}
+
+std::optional<Placed<std::int64_t>> TableReader::integer(std::string_view key) {
+    const toml::node* found = node(key);
+    if (found == nullptr) return std::nullopt;
+    if (const auto* value = found->as_integer()) {
+        return Placed<std::int64_t>{value->get(), place_of(found->source())};
+    }
+    note_type(key, *found, "a whole number");
     return std::nullopt;
 }
 

@@ -78,7 +78,10 @@ class TableReader {
 
     // A string that is not empty and holds no control characters.
     [[nodiscard]] std::optional<Placed<std::string>> text(std::string_view key);
+    // Such strings in an array; those of another kind are noted and left out.
+    [[nodiscard]] std::vector<Placed<std::string>> texts(std::string_view key);
     [[nodiscard]] std::optional<Placed<bool>> boolean(std::string_view key);
+    [[nodiscard]] std::optional<Placed<std::int64_t>> integer(std::string_view key);
     // The value itself, for keys of more than one type; null where it is absent.
     [[nodiscard]] const toml::node* node(std::string_view key);
     // [key], or null.
@@ -95,6 +98,8 @@ class TableReader {
     [[nodiscard]] const std::string& title() const { return title_; }
 
   private:
+    [[nodiscard]] std::optional<Placed<std::string>> text_of(std::string_view key,
+                                                             const toml::node& node);
     void note_type(std::string_view key, const toml::node& node, std::string_view wanted);
 
     const toml::table& table_;

@@ -1,6 +1,7 @@
 // One VM as its owner describes it in vm.toml (docs/vm-toml.md).
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -9,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/ip_network.h"
 #include "config/identity.h"
 
 namespace ftvmm::config {
@@ -26,6 +28,14 @@ inline constexpr std::size_t kMaxNics = 8;
 inline constexpr std::size_t kMaxSerialLength = 20;
 // IFNAMSIZ less the final zero.
 inline constexpr std::size_t kMaxInterfaceName = 15;
+// Below, a busy host passes for a dead one; above, nobody would call the VM fault-tolerant.
+inline constexpr std::chrono::milliseconds kMinDeadAfter{200};
+inline constexpr std::chrono::milliseconds kMaxDeadAfter{60'000};
+// More networks between two hosts are not built; with that of the link it is seven.
+inline constexpr std::size_t kMaxPaths = 6;
+// Below, storage that is slow for a moment stops the VM; above, a cold start takes for ever.
+inline constexpr std::chrono::seconds kMinLease{5};
+inline constexpr std::chrono::seconds kMaxLease{600};
 
 // The explicit processor models: x86-64-v2, or x86-64-v3 with AVX2.
 enum class CpuModel { kV2, kV3 };
@@ -65,6 +75,18 @@ struct ConsoleConfig {
     bool operator==(const ConsoleConfig&) const = default;
 };
 
+// What a VM that runs on two hosts needs besides.
+struct FtConfig {
+    // The VM's own folder on storage that all its hosts see: who may run it (docs/generations.md).
+    std::string shared;                         // Absolute: the same on every host.
+    std::chrono::milliseconds dead_after{400};  // How long a silent peer lives.
+    std::chrono::seconds lease{30};             // For how long an owner holds the VM.
+    // Further networks on which the hosts tell each other that they live; the same on every host.
+    std::vector<IpNetwork> paths{};
+
+    bool operator==(const FtConfig&) const = default;
+};
+
 // Every value is valid by itself and beside the others; every path is ready for open(2). Whether
 // the files and interfaces exist is found out when the VM starts, on the host where it does.
 struct VmConfig {
@@ -78,6 +100,7 @@ struct VmConfig {
     std::vector<DiskConfig> disks;
     std::vector<NicConfig> nics;
     ConsoleConfig console;
+    std::optional<FtConfig> ft;
 
     bool operator==(const VmConfig&) const = default;
 };

@@ -56,35 +56,42 @@ bool moves_data(DiskOperation operation) {
     return operation == DiskOperation::kRead || operation == DiskOperation::kWrite;
 }
 
-// What of the process's memory a request stands for.
-std::uint64_t weight_of(DiskOperation operation, std::uint64_t length) {
-    return moves_data(operation) ? length : 0;
+// What of the process's memory a request stands for: none where its data stays in the guest's.
+std::uint64_t weight_of(const replay::output::DiskRequest& request) {
+    return moves_data(request.operation) && !request.place.is_any() ? request.length : 0;
 }
 
-// Takes the data out of `request`, which keeps the rest.
+// Takes the data, or the pieces of its place, out of `request`, which keeps the rest.
 host::DiskRequest host_request(replay::output::DiskRequest& request) {
     const bool is_write = request.operation == DiskOperation::kWrite;
-    FTVMM_CHECK(!is_write || request.data.size() == request.length, "a write brings its data");
-    AlignedBuffer buffer(request.operation == DiskOperation::kRead ? request.length : 0);
+    const bool is_in_place = request.place.is_any();
+    FTVMM_CHECK(!is_write || is_in_place || request.data.size() == request.length,
+                "a write brings its data");
+    const bool needs_buffer = request.operation == DiskOperation::kRead && !is_in_place;
+    AlignedBuffer buffer(needs_buffer ? request.length : 0);
     return {host::DiskRequestId(request.id),
             host_operation(request.operation),
             request.offset,
             request.length,
             std::move(buffer),
-            std::exchange(request.data, {})};
+            std::exchange(request.data, {}),
+            {std::exchange(request.place.pieces, {}), request.place.owner}};
 }
 
 }  // namespace
 
 Result<std::unique_ptr<DiskThread>> DiskThread::start(std::vector<NodeDisk> disks, Waker& waker,
-                                                      Log log) {
+                                                      Log log, const OutputRight* right) {
     FTVMM_ASSIGN(Doorbell bell, Doorbell::create());
-    return std::make_unique<DiskThread>(std::move(disks), waker, std::move(log), std::move(bell));
+    return std::make_unique<DiskThread>(std::move(disks), waker, std::move(log), std::move(bell),
+                                        right);
 }
 
-DiskThread::DiskThread(std::vector<NodeDisk> disks, Waker& waker, Log log, Doorbell bell)
+DiskThread::DiskThread(std::vector<NodeDisk> disks, Waker& waker, Log log, Doorbell bell,
+                       const OutputRight* right)
     : waker_(waker),
       log_(std::move(log)),
+      right_(right),
       bell_(std::move(bell)),
       requests_(kMaxRequests * std::max<std::size_t>(disks.size(), 1)),
       done_(requests_.capacity()),
@@ -102,14 +109,13 @@ DiskThread::~DiskThread() {
 
 bool DiskThread::has_room_for(const replay::output::DiskRequest& request) const {
     if (outstanding_ == 0) return true;
-    return outstanding_ < max_outstanding_ &&
-           outstanding_bytes_ + weight_of(request.operation, request.length) <= kMaxBytes;
+    return outstanding_ < max_outstanding_ && outstanding_bytes_ + weight_of(request) <= kMaxBytes;
 }
 
 void DiskThread::submit(replay::output::DiskRequest&& request) {
     FTVMM_CHECK(has_room_for(request), "disk requests are sent as far as there is room");
     ++outstanding_;
-    outstanding_bytes_ += weight_of(request.operation, request.length);
+    outstanding_bytes_ += weight_of(request);
     FTVMM_CHECK(requests_.try_push(std::move(request)), "what is outstanding fits the queue");
     bell_.ring();
 }
@@ -132,6 +138,7 @@ void DiskThread::work() {
             ended |= take_from_engine(disks_[i], i);
         while (auto request = requests_.try_pop())
             accept(std::move(*request));
+        waits_for_right_ = false;
         for (Disk& disk : disks_)
             fill_engine(disk);
         if (ended) waker_.wake();
@@ -144,8 +151,10 @@ void DiskThread::wait() {
         fds.push_back({disk.node.engine->ready_fd(), POLLIN, 0});
     bell_.before_sleep();
     const bool busy = stopping_ || requests_.size() > 0;
+    // Nobody tells when the right holds again.
+    constexpr int kLookEveryMs = 20;
     // A signal ends it too: then there is nothing to do.
-    (void)::poll(fds.data(), fds.size(), busy ? 0 : -1);
+    (void)::poll(fds.data(), fds.size(), busy ? 0 : waits_for_right_ ? kLookEveryMs : -1);
     bell_.after_sleep((fds[0].revents & POLLIN) != 0);
 }
 
@@ -161,12 +170,22 @@ void DiskThread::accept(replay::output::DiskRequest&& request) {
 
 void DiskThread::fill_engine(Disk& disk) {
     while (!disk.ready.empty() && disk.in_engine < host::DiskEngine::kMaxInFlight) {
-        const bool taken =
-            disk.node.engine->try_submit(host_request(disk.requests.at(disk.ready.front())));
+        auto& request = disk.requests.at(disk.ready.front());
+        if (!may_begin(request)) {
+            waits_for_right_ = true;
+            return;
+        }
+        const bool taken = disk.node.engine->try_submit(host_request(request));
         FTVMM_CHECK(taken, "an engine takes as many requests as it says");
         disk.ready.pop_front();
         ++disk.in_engine;
     }
+}
+
+// A host that was stopped for a while wakes with requests that waited for others: somebody else may
+// own the disk by now.
+bool DiskThread::may_begin(const replay::output::DiskRequest& request) const {
+    return request.operation == DiskOperation::kRead || right_ == nullptr || right_->holds();
 }
 
 bool DiskThread::take_from_engine(Disk& disk, std::uint32_t index) {
@@ -182,11 +201,12 @@ bool DiskThread::take_from_engine(Disk& disk, std::uint32_t index) {
         for (const std::uint64_t freed : disk.order.end(id))
             disk.ready.push_back(freed);
         --disk.in_engine;
+        const bool has_found = request.operation == DiskOperation::kRead && !request.place.is_any();
         DiskDone done{index,
                       id,
                       completion.error_number == 0,
-                      request.operation == DiskOperation::kRead ? request.length : 0,
-                      weight_of(request.operation, request.length),
+                      has_found ? request.length : 0,
+                      weight_of(request),
                       std::move(completion.buffer)};
         FTVMM_CHECK(done_.try_push(std::move(done)), "what is outstanding fits the queue");
     }

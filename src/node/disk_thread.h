@@ -17,6 +17,7 @@
 #include "base/spsc_queue.h"
 #include "node/doorbell.h"
 #include "node/log.h"
+#include "node/output_hold.h"
 #include "node/range_order.h"
 #include "node/waker.h"
 #include "replay/output.h"
@@ -35,7 +36,7 @@ struct DiskDone {
     std::uint32_t disk = 0;
     std::uint64_t id = 0;
     bool ok = false;
-    std::uint64_t length = 0;  // The request's.
+    std::uint64_t length = 0;  // Of a read that found something for the buffer, else 0.
     std::uint64_t weight = 0;  // Of what was outstanding, in bytes.
     AlignedBuffer buffer;      // Its first `length` bytes are what a read found, where it is ok.
 };
@@ -51,10 +52,12 @@ class DiskThread {
     // What the guest can make this process hold. More than any disk needs to be busy.
     static constexpr std::uint64_t kMaxBytes = std::uint64_t{64} << 20U;
 
-    // `waker` outlives it.
+    // Nothing changes a disk while `right`, if there is one, does not hold; it waits, and what
+    // comes behind it too. That and `waker` outlive it.
     static Result<std::unique_ptr<DiskThread>> start(std::vector<NodeDisk> disks, Waker& waker,
-                                                     Log log);
-    DiskThread(std::vector<NodeDisk> disks, Waker& waker, Log log, Doorbell bell);
+                                                     Log log, const OutputRight* right = nullptr);
+    DiskThread(std::vector<NodeDisk> disks, Waker& waker, Log log, Doorbell bell,
+               const OutputRight* right);
     DiskThread(const DiskThread&) = delete;
     DiskThread& operator=(const DiskThread&) = delete;
     ~DiskThread();
@@ -82,12 +85,14 @@ class DiskThread {
     void wait();
     void accept(replay::output::DiskRequest&& request);
     void fill_engine(Disk& disk);
+    [[nodiscard]] bool may_begin(const replay::output::DiskRequest& request) const;
     // Whether anything ended.
     bool take_from_engine(Disk& disk, std::uint32_t index);
     void say_failed(Disk& disk, const replay::output::DiskRequest& request, int error_number);
 
     Waker& waker_;
     Log log_;
+    const OutputRight* right_;
     Doorbell bell_;
     std::atomic<bool> stopping_{false};
     SpscQueue<replay::output::DiskRequest> requests_;
@@ -97,7 +102,8 @@ class DiskThread {
     std::uint64_t outstanding_bytes_ = 0;
     std::size_t max_outstanding_;
 
-    std::vector<Disk> disks_;  // The thread's own.
+    std::vector<Disk> disks_;  // The thread's own, like what follows.
+    bool waits_for_right_ = false;
     SystemClock clock_;
     std::thread thread_;
 };

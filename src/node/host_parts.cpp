@@ -23,12 +23,12 @@ Result<host::Tap> open_tap(const config::NicConfig& nic) {
 
 }  // namespace
 
-Result<HostParts> open_host_parts(const config::VmConfig& config) {
+Result<HostParts> open_host_parts(const config::VmConfig& config, host::DiskLock lock) {
     HostParts parts;
     for (const auto& disk : config.disks) {
         const auto access =
             disk.read_only ? host::DiskAccess::kReadOnly : host::DiskAccess::kReadWrite;
-        FTVMM_ASSIGN(auto file, host::DiskFile::open(disk.path, access));
+        FTVMM_ASSIGN(auto file, host::DiskFile::open(disk.path, access, lock));
         parts.disk_files.push_back(std::move(file));
         FTVMM_ASSIGN(auto engine, host::make_disk_engine(parts.disk_files.back()));
         parts.disks.push_back({disk.path, std::move(engine)});
@@ -44,6 +44,15 @@ std::vector<DiskFacts> disk_facts(const HostParts& parts) {
     std::vector<DiskFacts> facts;
     for (const auto& file : parts.disk_files)
         facts.push_back({file.size(), file.read_only()});
+    return facts;
+}
+
+Result<std::vector<DiskFacts>> disk_facts(const config::VmConfig& config) {
+    std::vector<DiskFacts> facts;
+    for (const auto& disk : config.disks) {
+        FTVMM_ASSIGN(const std::uint64_t bytes, host::disk_size(disk.path));
+        facts.push_back({bytes, disk.read_only});
+    }
     return facts;
 }
 

@@ -25,7 +25,8 @@ struct HostParts {
 };
 
 // An error names the disk, bridge or tap and what is wrong with it.
-[[nodiscard]] Result<HostParts> open_host_parts(const config::VmConfig& config);
+[[nodiscard]] Result<HostParts> open_host_parts(const config::VmConfig& config,
+                                                host::DiskLock lock = host::DiskLock::kRequired);
 
 // What there is to know of a disk without opening it.
 struct DiskFacts {
@@ -33,6 +34,8 @@ struct DiskFacts {
     bool read_only = false;
 };
 [[nodiscard]] std::vector<DiskFacts> disk_facts(const HostParts& parts);
+// The same of disks that another host has open.
+[[nodiscard]] Result<std::vector<DiskFacts>> disk_facts(const config::VmConfig& config);
 
 // The machine that `config` describes, with disks of these facts: one for each of
 // its own, in its order.

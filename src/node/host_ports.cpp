@@ -153,7 +153,8 @@ void HostPorts::drain_disks() {
     while (true) {
         while (disks_.take()) {
         }
-        if (disks_.outstanding() == 0) return;
+        // What has lost its VM waits for nothing more.
+        if (disks_.outstanding() == 0 || control_.is_stopping()) return;
         control_.waker().wait();
         (void)control_.waker().take_news();
     }

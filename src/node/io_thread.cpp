@@ -38,10 +38,11 @@ IoThread::IoThread(IoOptions options, VcpuControl& control, Doorbell bell, host:
       consoles_(std::move(options.consoles)),
       console_failures_(consoles_.size()),
       grace_(options.grace),
+      right_(options.right),
       log_(std::move(options.log)),
       scratch_(NicPort::kMaxFrameBytes) {
     for (host::Tap& tap : options.taps)
-        nics_.emplace_back(std::move(tap), control.waker(), bell_, log_);
+        nics_.emplace_back(std::move(tap), control.waker(), bell_, log_, options.right);
     watched_.resize(nics_.size());
 }
 
@@ -103,13 +104,15 @@ void IoThread::work() {
             control_.stop();
         }
     }
-    while (prints_.size() > 0)
+    while (prints_.size() > 0 && may_print())
         print_all();
 }
 
 // Nothing while there is work, else until the grace has passed, rounded up.
 int IoThread::patience_ms() const {
-    if (stopping_ || prints_.size() > 0) return 0;
+    constexpr int kLookForRightMs = 10;
+    if (stopping_) return 0;
+    if (prints_.size() > 0) return may_print() ? 0 : kLookForRightMs;
     if (!power_ends_at_) return -1;
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(*power_ends_at_ - clock_.now());
     constexpr std::chrono::milliseconds kHour{3600000};
@@ -164,7 +167,7 @@ void IoThread::end_guest(const char* why) {
 
 void IoThread::print_all() {
     // As much as the queue holds: the guest may print as fast as this does.
-    for (std::size_t count = 0; count < kMaxPrints; ++count) {
+    for (std::size_t count = 0; count < kMaxPrints && may_print(); ++count) {
         const auto output = prints_.try_pop();
         if (!output) break;
         print_bytes_ -= output->bytes.size();

@@ -39,11 +39,13 @@ struct IoOptions {
     // From the press of the power button to the end of the power.
     std::chrono::seconds grace{60};
     Log log;
+    // As of NicPort; what was printed waits until it holds again. Outlives the thread.
+    const OutputRight* right = nullptr;
 };
 
 // Who asks the VM to end, or a console's user who leaves, presses the guest's power button first; a
 // second time, or `grace`, ends the power. The destructor ends the thread; what the consoles took
-// is printed.
+// is printed, if it may be.
 class IoThread {
   public:
     using Bytes = std::vector<std::byte>;
@@ -84,6 +86,7 @@ class IoThread {
     void on_nic(std::size_t index, std::uint32_t events);
     void on_console(std::size_t index);
     void end_guest(const char* why);
+    [[nodiscard]] bool may_print() const { return right_ == nullptr || right_->holds(); }
     void print_all();
     // Looks at what the vCPU thread may have changed.
     void settle();
@@ -106,6 +109,7 @@ class IoThread {
     std::vector<RateLimit> console_failures_;
     std::array<bool, 2> has_room_{true, true};  // By console port: what is typed can be taken.
     std::chrono::seconds grace_;
+    const OutputRight* right_;
     std::optional<Instant> power_ends_at_;
     std::uint64_t times_heard_ = 0;
     Log log_;

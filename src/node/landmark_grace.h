@@ -15,8 +15,12 @@ class LandmarkGrace {
 
     // For a packet, a disk's answer, a key: whoever waits for it waits as long.
     [[nodiscard]] Duration for_input() const { return between(cost_ * 2, kLeastInput, kMostInput); }
-    // For a bare tick: nobody may wait for it at all.
-    [[nodiscard]] Duration for_tick() const { return between(cost_ * 20, kLeastTick, kMostTick); }
+    // For a bare tick: nobody may wait for it at all. It is told behind the checkpoint, whose time
+    // is part of its wait, unless that is so long that the guest would do nothing else.
+    [[nodiscard]] Duration for_tick() const {
+        return between(cost_ * 20, kLeastTick,
+                       std::clamp(kToldWithin - cost_, kLeastMost, kMostTick));
+    }
 
     // A checkpoint took so long.
     void add(Duration cost) { cost_ += (cost - cost_) / kWeight; }
@@ -25,7 +29,9 @@ class LandmarkGrace {
     static constexpr Duration kLeastInput = std::chrono::microseconds(500);
     static constexpr Duration kMostInput = std::chrono::milliseconds(3);
     static constexpr Duration kLeastTick = std::chrono::milliseconds(10);
-    static constexpr Duration kMostTick = std::chrono::milliseconds(40);
+    static constexpr Duration kMostTick = std::chrono::milliseconds(48);
+    static constexpr Duration kToldWithin = std::chrono::milliseconds(56);
+    static constexpr Duration kLeastMost = std::chrono::milliseconds(32);
     static constexpr int kWeight = 8;
 
     static Duration between(Duration value, Duration least, Duration most) {

@@ -69,4 +69,11 @@ Result<replay::LogHeader> log_header_of(const kvm::System& system, const config:
     return header;
 }
 
+Result<std::string> cpu_identity_of(const kvm::System& system, boot::CpuModel model) {
+    FTVMM_ASSIGN(const auto cpuid, machine::guest_cpuid(system, model));
+    FTVMM_ASSIGN(const std::string cpu, host_cpu());
+    constexpr std::size_t kEnough = 16;
+    return fmt::format("{}, CPUID {}", cpu, hash_of_cpuid(cpuid).substr(0, kEnough));
+}
+
 }  // namespace ftvmm::node

@@ -19,4 +19,8 @@ namespace ftvmm::node {
                                                       const std::string& config_file,
                                                       const std::string& build);
 
+// What must be equal on two hosts for a guest of `model` to be the same on both: the processor, and
+// what of it the guest is shown.
+[[nodiscard]] Result<std::string> cpu_identity_of(const kvm::System& system, boot::CpuModel model);
+
 }  // namespace ftvmm::node

@@ -1,10 +1,32 @@
 #include "node/log_thread.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <ctime>
 #include <utility>
 
 #include "base/quiet_thread.h"
 
 namespace ftvmm::node {
+
+namespace {
+
+// Of the calling thread.
+std::chrono::nanoseconds own_cpu_time() {
+    timespec time{};
+    if (::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) != 0) return {};
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
+// On a host with one CPU the guest would else stand still for a quantum at every checkpoint. What
+// waits is bounded, so the thread gets on. A host that refuses runs both alike.
+void yield_to_others() {
+    constexpr int kNice = 5;
+    (void)::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNice);
+}
+
+}  // namespace
 
 LogThread::LogThread(replay::LogWriter writer, std::function<void(const Error&)> failed)
     : failed_(std::move(failed)),
@@ -41,6 +63,7 @@ Result<void> LogThread::finish() {
 }
 
 void LogThread::work() {
+    yield_to_others();
     std::unique_lock lock(mutex_);
     while (true) {
         changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
@@ -60,11 +83,18 @@ void LogThread::work() {
         return;
     }
     result_ = writer_.sync();
+    cpu_time_ = own_cpu_time();
 }
 
 Result<void> LogThread::write(std::deque<replay::ClosedBatch> batches) {
+    using Effort = replay::BatchPacker::Effort;
+    std::size_t left = 0;
+    for (const replay::ClosedBatch& batch : batches)
+        left += batch.bytes.size();
     for (replay::ClosedBatch& batch : batches) {
-        FTVMM_TRY(writer_.append(packer_.pack(std::move(batch.bytes))));
+        const auto effort = left > kHurriedBytes ? Effort::kHurried : Effort::kUsual;
+        left -= batch.bytes.size();
+        FTVMM_TRY(writer_.append(packer_.pack(std::move(batch.bytes), effort)));
         bytes_ = writer_.bytes();
     }
     const Instant now = clock_.now();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -14,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "node/batch_sink.h"
 #include "replay/log_file.h"
 #include "replay/log_format.h"
 #include "replay/recorder.h"
@@ -21,12 +23,14 @@
 namespace ftvmm::node {
 
 // Batches go in on the vCPU thread, in order; the thread inside makes them small, writes them, and
-// has the host keep them every kSyncEvery. A batch that can not be written ends it: nothing is
-// written behind a gap.
-class LogThread {
+// has the host keep them every kSyncEvery. It is nicer than the vCPU's. A batch that can not be
+// written ends it: nothing is written behind a gap.
+class LogThread final : public BatchSink {
   public:
     // What may wait to be written: more than that, and the guest has to stand still.
     static constexpr std::size_t kMaxWaitingBytes = std::size_t{64} << 20U;
+    // Where more waits, it is packed in a hurry: the host has no second CPU for it.
+    static constexpr std::size_t kHurriedBytes = std::size_t{4} << 20U;
     static constexpr std::chrono::seconds kSyncEvery{1};
 
     // `failed` is called on the thread inside, once, when the log can not go on.
@@ -34,12 +38,14 @@ class LogThread {
     LogThread(const LogThread&) = delete;
     LogThread& operator=(const LogThread&) = delete;
     // What was appended is written.
-    ~LogThread();
+    ~LogThread() override;
 
     // Waits while too much waits already.
-    void append(std::vector<replay::ClosedBatch> batches);
+    void append(std::vector<replay::ClosedBatch> batches) override;
     // Waits until all is written, and kept by the host. Nothing may be appended afterwards.
     [[nodiscard]] Result<void> finish();
+    // CPU time that was spent on it, once it is finished.
+    [[nodiscard]] std::chrono::nanoseconds cpu_time() const { return cpu_time_; }
     // As far as it is written.
     [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
 
@@ -54,6 +60,7 @@ class LogThread {
     replay::BatchPacker packer_;
     SystemClock clock_;
     Instant synced_at_;
+    std::chrono::nanoseconds cpu_time_{};
 
     std::mutex mutex_;  // Guards what follows.
     std::condition_variable changed_;

@@ -14,11 +14,12 @@ constexpr int kReadsAtOnce = 64;
 
 }  // namespace
 
-NicPort::NicPort(host::Tap tap, Waker& waker, Doorbell& io_bell, Log log)
+NicPort::NicPort(host::Tap tap, Waker& waker, Doorbell& io_bell, Log log, const OutputRight* right)
     : tap_(std::move(tap)),
       io_bell_(io_bell),
       waker_(waker),
       log_(std::move(log)),
+      right_(right),
       lane_(kMaxFrames, waker, io_bell) {}
 
 void NicPort::send(Frame frame) {
@@ -33,6 +34,10 @@ void NicPort::send(Frame frame) {
 }
 
 void NicPort::send_waiting() {
+    if (!waiting_.empty() && right_ != nullptr && !right_->holds()) {
+        lost_ += waiting_.size();
+        waiting_.clear();
+    }
     while (!waiting_.empty() && try_send(waiting_.front()) == Sent::kDone)
         waiting_.pop_front();
     if (!waiting_.empty() && !wants_to_write_.exchange(true)) io_bell_.ring();

@@ -13,6 +13,7 @@
 #include "node/doorbell.h"
 #include "node/input_lane.h"
 #include "node/log.h"
+#include "node/output_hold.h"
 #include "replay/output.h"
 #include "vmm/host/tap.h"
 
@@ -30,8 +31,10 @@ class NicPort {
     // An offloaded frame of 64 KiB, its link-layer header and the virtio_net_hdr.
     static constexpr std::size_t kMaxFrameBytes = 65536 + 64;
 
-    // The others outlive it.
-    NicPort(host::Tap tap, Waker& waker, Doorbell& io_bell, Log log);
+    // What waits for the host's room is lost once `right`, if there is one, does not hold. The
+    // others outlive it.
+    NicPort(host::Tap tap, Waker& waker, Doorbell& io_bell, Log log,
+            const OutputRight* right = nullptr);
 
     // The vCPU thread's own.
     void send(Frame frame);
@@ -60,6 +63,7 @@ class NicPort {
     Doorbell& io_bell_;
     Waker& waker_;
     Log log_;
+    const OutputRight* right_;
     InputLane<Frame> lane_;
     std::atomic<bool> wants_to_write_{false};
 

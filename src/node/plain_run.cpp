@@ -42,14 +42,19 @@ replay::record::EndKind kind_of(const End& end) {
 }
 
 // One power-on, to its end.
-Result<End> live(const PowerOn& power_on, VcpuThread& vcpu, Recording* recording) {
-    FTVMM_ASSIGN(const auto guest, power_on());
-    if (recording != nullptr) recording->power_on(*guest.machine, guest.rng_seed);
+Result<End> live(const PlainRun& options, const PowerOn& power_on, VcpuThread& vcpu) {
+    FTVMM_ASSIGN(auto guest, power_on());
+    if (auto* recording = vcpu.recording()) recording->power_on(*guest.machine, guest.rng_seed);
     if (!guest.start) {
         vcpu.apply(*guest.machine, replay::input::WallClock{host::SystemWallClock().now()});
     }
+    vcpu.put_out_again(std::move(guest.put_again));
     auto end = vcpu.run(*guest.machine, guest.start.value_or(GuestTime{}));
-    if (recording != nullptr && end) recording->end(*guest.machine, kind_of(*end));
+    // Somebody may have begun, or ceased, to record it meanwhile.
+    if (auto* recording = vcpu.recording(); recording != nullptr && end) {
+        recording->end(*guest.machine, kind_of(*end));
+    }
+    if (options.machine_ends) options.machine_ends(*guest.machine);
     return end;
 }
 
@@ -59,10 +64,10 @@ Result<PlainEnd> run_plainly(PlainRun options, const PowerOn& power_on, VcpuCont
     const Closing closing(control);
     const Log log = options.log;
     FTVMM_ASSIGN(const auto disks,
-                 DiskThread::start(std::move(options.disks), control.waker(), log));
+                 DiskThread::start(std::move(options.disks), control.waker(), log, options.right));
     FTVMM_ASSIGN(const auto io,
                  IoThread::start(IoOptions{std::move(options.taps), std::move(options.consoles),
-                                           options.grace, log},
+                                           options.grace, log, options.right},
                                  control));
     std::optional<SignalThread> signals;
     if (options.handle_signals) {
@@ -76,11 +81,12 @@ Result<PlainEnd> run_plainly(PlainRun options, const PowerOn& power_on, VcpuCont
     Statistics& statistics = control.statistics();
     HostPorts ports(*disks, *io, control, entropy);
     VcpuThread vcpu(ports, control, statistics, options.recording);
+    if (options.begins) options.begins(vcpu);
     ResetLoop resets;
     while (true) {
         const Instant born = clock.now();
         ++statistics.power_ons;
-        FTVMM_ASSIGN(result.end, live(power_on, vcpu, options.recording));
+        FTVMM_ASSIGN(result.end, live(options, power_on, vcpu));
         const auto* reset = std::get_if<end::Reset>(&result.end);
         if (reset == nullptr) {
             result.statistics = statistics;

@@ -27,13 +27,22 @@ struct PlainRun {
     std::chrono::seconds grace{60};  // From the button to the end of the power.
     Log log = log_to_stderr;
     Recording* recording = nullptr;  // Who writes down what happens, if anybody; outlives the run.
+    // Whether this host may act for the VM, where that is a question; outlives the run.
+    const OutputRight* right = nullptr;
+    // On the vCPU thread, each may be empty: before the first life, and before a life's machine
+    // goes.
+    std::function<void(VcpuThread&)> begins;
+    std::function<void(replay::GuestMachine&)> machine_ends;
 };
 
-// A guest to run. One that was restored goes on at `start`; one without has just been powered on.
+// A guest to run. One that was restored, or taken over, goes on at `start`; one without has just
+// been powered on.
 struct NewGuest {
     std::unique_ptr<replay::GuestMachine> machine;
     std::optional<GuestTime> start;
     std::vector<std::byte> rng_seed;  // What one without was given, for a log.
+    // As of VcpuThread::put_out_again().
+    std::vector<replay::Output> put_again{};
 };
 // Makes the guest as it is when the power comes on; called again when it resets itself, after the
 // machine before is gone. On the vCPU thread.

@@ -7,28 +7,13 @@
 
 namespace ftvmm::node {
 
-namespace {
-
-// A guest that has diverged may never exit again. No recorded guest goes for so long without a
-// landmark, and no replay is so much slower.
-constexpr std::chrono::seconds kPatience{10};
-constexpr int kMostPatience = 3;
-
-}  // namespace
-
 ReplayCursor::ReplayCursor(replay::LogReader& log, const MakeMachine& make,
                            const ReplayRun& options, DeadlineTimer timer)
     : log_(log),
       make_(make),
       options_(options),
-      timer_(std::move(timer)),
-      replayer_(replay::ReplayOptions{.compare_audits = options.compare_audits}) {
-    timer_.cover(clock_.now() + kPatience);
-}
-
-ReplayCursor::~ReplayCursor() {
-    if (machine_) waker_.leave_machine();
-}
+      replayer_(replay::ReplayOptions{.compare_audits = options.compare_audits}),
+      watchdog_(std::move(timer)) {}
 
 Result<ReplayCursor::Came> ReplayCursor::advance() {
     if (how_) return Came::kToEnd;
@@ -41,7 +26,7 @@ Result<ReplayCursor::Came> ReplayCursor::advance() {
 
 ReplayEnd ReplayCursor::take_end() {
     FTVMM_CHECK(how_.has_value(), "a replay that goes on has no end");
-    if (machine_) waker_.leave_machine();
+    watchdog_.leave();
     ReplayEnd end{std::move(*how_), progress(), replayer_.next().value(), std::move(machine_)};
     return end;
 }
@@ -65,11 +50,11 @@ Result<ReplayCursor::Came> ReplayCursor::on(replay::step::NeedsRecords&) {
 }
 
 Result<ReplayCursor::Came> ReplayCursor::on(replay::step::PowersOn& powers_on) {
-    if (machine_) waker_.leave_machine();
+    watchdog_.leave();
     machine_.reset();
     FTVMM_ASSIGN(machine_, make_(powers_on.record.rng_seed));
     ++lives_;
-    waker_.enter_machine(*machine_);
+    watchdog_.enter(*machine_);
     replayer_.power_on(*machine_);
     return Came::kFurther;
 }
@@ -84,24 +69,11 @@ Result<ReplayCursor::Came> ReplayCursor::on(replay::step::Diverged& diverged) {
 }
 
 Result<ReplayCursor::Came> ReplayCursor::on(replay::step::Kicked&) {
-    // Not for the timer: the guest does come to where a debugger wants it.
-    if (!waker_.take_news()) {
-        kicks_ = 0;
-        return Came::kNowhere;
-    }
-    machine_->clear_kick();
-    const Instant now = clock_.now();
-    timer_.passed(now);
-    timer_.cover(now + kPatience);
-    if (machine_->landmark() != kicked_at_) {
-        kicked_at_ = machine_->landmark();
-        kicks_ = 0;
-    } else if (++kicks_ == kMostPatience) {
-        return come_to(replay_end::Diverged{
-            {replay::DivergenceKind::kWentOn, machine_->landmark(), replayer_.next(),
-             "another landmark", "the guest has not come to one for 30 s", replayer_.agreed()}});
-    }
-    return Came::kNowhere;
+    // Not for the watchdog: the guest does come to where a debugger wants it.
+    if (watchdog_.kicked() != ReplayWatchdog::Found::kHangs) return Came::kNowhere;
+    return come_to(replay_end::Diverged{
+        {replay::DivergenceKind::kWentOn, machine_->landmark(), replayer_.next(),
+         "another landmark", "the guest has not come to one for 30 s", replayer_.agreed()}});
 }
 
 // Drops what lies behind the end that was asked for.

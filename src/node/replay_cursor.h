@@ -5,9 +5,8 @@
 #include <optional>
 #include <variant>
 
-#include "node/deadline_timer.h"
 #include "node/replay_run.h"
-#include "node/waker.h"
+#include "node/replay_watchdog.h"
 #include "replay/replayer.h"
 
 namespace ftvmm::node {
@@ -19,7 +18,7 @@ class ReplayCursor {
                  DeadlineTimer timer);
     ReplayCursor(const ReplayCursor&) = delete;
     ReplayCursor& operator=(const ReplayCursor&) = delete;
-    ~ReplayCursor();
+    ~ReplayCursor() = default;
 
     enum class Came : std::uint8_t {
         kFurther,  // To the next landmark, or just to what the log holds next.
@@ -54,15 +53,12 @@ class ReplayCursor {
     const MakeMachine& make_;
     const ReplayRun& options_;
     SystemClock clock_;
-    Waker waker_;  // Before the timer, whose signals come to it.
-    DeadlineTimer timer_;
     replay::Replayer replayer_;
     std::unique_ptr<replay::GuestMachine> machine_;
+    ReplayWatchdog watchdog_;  // Behind the machine that it watches.
     std::uint64_t lives_ = 0;
     bool cut_ = false;
     GuestTime time_{};
-    replay::Landmark kicked_at_;
-    int kicks_ = 0;
     unsigned steps_ = 0;
     Instant told_at_{};
     std::optional<How> how_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <future>
@@ -32,7 +33,11 @@ class VcpuControl {
     // for its end. An error: the run ended first. Not from the vCPU thread.
     [[nodiscard]] Result<void> call(Call call);
 
+    // The guest gets so much of the time, from 1 to 100.
+    void set_duty_percent(std::uint32_t percent) { duty_percent_ = percent; }
+
     // The vCPU thread's own.
+    [[nodiscard]] std::uint32_t duty_percent() const { return duty_percent_; }
     [[nodiscard]] bool has_power_button() const { return power_button_; }
     [[nodiscard]] bool take_power_button() { return power_button_.exchange(false); }
     void answer_calls(replay::GuestMachine& machine);
@@ -49,6 +54,7 @@ class VcpuControl {
     Statistics statistics_;
     std::atomic<bool> power_button_{false};
     std::atomic<bool> stopping_{false};
+    std::atomic<std::uint32_t> duty_percent_{100};
     std::mutex mutex_;  // Guards what follows.
     std::deque<Waiting> calls_;
     bool closed_ = false;

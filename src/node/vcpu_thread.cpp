@@ -1,11 +1,17 @@
 #include "node/vcpu_thread.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
+
+#include "base/check.h"
 
 namespace ftvmm::node {
 
 namespace {
+
+// A guest's first moments are not held against its lateness: all of a kernel is written at once.
+constexpr std::chrono::seconds kSettledIn{1};
 
 // Signals reach the machine as long as this lives.
 class InMachine {
@@ -26,9 +32,20 @@ class InMachine {
 Result<End> VcpuThread::run(replay::GuestMachine& machine, GuestTime start) {
     const InMachine in_machine(control_.waker(), machine);
     FTVMM_ASSIGN(DeadlineTimer timer, DeadlineTimer::create());
-    Guest guest(machine, std::move(timer), clock_.now() - start.time_since_epoch());
+    const Instant now = clock_.now();
+    Guest guest(machine, std::move(timer), now - start.time_since_epoch());
+    // It may stand where it waits for just that.
+    if (start != GuestTime{}) give_time(guest, now);
     End end = run_to_end(guest);
-    release_outputs(guest);
+    const bool is_followed = recording_ != nullptr && hold_ != nullptr;
+    if (is_followed && std::holds_alternative<end::Crashed>(end)) {
+        // Where this processor could not go on is no landmark that another one comes to: nothing is
+        // told of it, and what waits for more leaves where the guest goes on.
+        let_out();
+    } else {
+        release_outputs(guest.machine);
+        wait_for_outputs(guest);
+    }
     ports_.flush();
     statistics_.kicks = control_.waker().kicks();
     statistics_.lost_frames = ports_.lost_frames();
@@ -49,17 +66,33 @@ End VcpuThread::run_to_end(Guest& guest) {
         }
         // News in the meantime: look at it first.
         if (!waker.begin_run()) continue;
+        const bool is_slowed = control_.duty_percent() < 100;
+        const Instant begun = is_slowed ? clock_.now() : Instant{};
         const auto stop = guest.machine.run();
         waker.end_run();
+        if (is_slowed) rest_after(begun);
         if (!stop) return end::Crashed{stop.error().line()};
         if (auto end = handle(guest, *stop)) return std::move(*end);
     }
 }
 
+// In pieces that an input hardly feels. What was slept too long counts for what comes next.
+void VcpuThread::rest_after(Instant begun) {
+    constexpr std::chrono::milliseconds kLeast{2};
+    constexpr std::chrono::milliseconds kMost{20};
+    const Instant now = clock_.now();
+    const std::int64_t percent = control_.duty_percent();
+    owed_rest_ += (now - begun) * (100 - percent) / percent;
+    if (owed_rest_ < kLeast) return;
+    std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(owed_rest_, kMost));
+    owed_rest_ -= clock_.now() - now;
+}
+
 bool VcpuThread::prepare(Guest& guest) {
+    let_out();
     if (!guest.at_landmark && !make_landmark(guest)) return true;
-    release_outputs(guest);
-    const bool has_new = control_.waker().take_news();
+    release_outputs(guest.machine);
+    const bool has_new = take_news(guest);
     if (std::exchange(guest.has_news, false) || has_new) {
         ports_.flush();
         control_.answer_calls(guest.machine);
@@ -67,29 +100,40 @@ bool VcpuThread::prepare(Guest& guest) {
         give_inputs(guest);
         // Last: a disk has room for a request when the end of another was taken.
         ports_.retry();
+        guest.woken_at.reset();
     } else if (ports_.has_unwanted() || ports_.has_answers()) {
         give_inputs(guest);
     }
     if (!guest.halted && guest.machine.shows_time()) give_time(guest, clock_.now());
-    const bool may_run = !guest.halted && !ports_.is_congested();
+    const bool is_full = ports_.is_congested() || (hold_ != nullptr && hold_->is_full());
+    const bool may_run = !guest.halted && !is_full;
     cover_deadline(guest, may_run);
     if (recording_ != nullptr) {
-        const auto written = recording_->at_landmark(guest.machine, clock_.now());
+        const auto written = recording_->at_landmark(guest.machine, clock_.now(), !may_run);
         if (!written) guest.failed = written.error();
     }
     return may_run;
 }
 
+bool VcpuThread::take_news(Guest& guest) {
+    if (!control_.waker().take_news()) return false;
+    const auto woken_at = control_.waker().take_wake_time();
+    if (!guest.woken_at) guest.woken_at = woken_at;
+    return true;
+}
+
 bool VcpuThread::make_landmark(Guest& guest) {
-    if (control_.waker().take_news()) {
+    if (take_news(guest)) {
         guest.has_news = true;
         ports_.flush();
         control_.answer_calls(guest.machine);
     }
+    // Of a guest that is not recorded any more each place is as good as another.
+    if (recording_ == nullptr) return guest.at_landmark = true;
     const Instant now = clock_.now();
     guest.timer.passed(now);
     if (!guest.waiting_since && guest.has_news && ports_.has_input(guest.machine)) {
-        guest.waiting_since = now;
+        guest.waiting_since = guest.woken_at.value_or(now);
     }
     const auto due = checkpoint_due(guest);
     if (!due) return false;
@@ -145,11 +189,63 @@ std::optional<End> VcpuThread::handle(Guest& guest, const replay::Stop& stop) {
     return std::nullopt;
 }
 
-void VcpuThread::release_outputs(Guest& guest) {
-    for (replay::Output& output : guest.machine.take_outputs()) {
+void VcpuThread::release_outputs(replay::GuestMachine& machine) {
+    for (replay::Output& output : machine.take_outputs()) {
         ++statistics_.outputs.at(output.index());
-        if (recording_ != nullptr) recording_->output(guest.machine);
-        ports_.release(std::move(output));
+        const auto* request = std::get_if<replay::output::DiskRequest>(&output);
+        FTVMM_CHECK(request == nullptr || !request->place.is_any() ||
+                        (recording_ == nullptr && hold_ == nullptr),
+                    "disks do not reach the memory of a guest that is recorded");
+        std::optional<replay::Seq> mark;
+        const bool waits = hold_ != nullptr && must_wait(output);
+        if (recording_ != nullptr) {
+            // What is printed comes byte by byte, and nobody misses a few milliseconds of it.
+            const bool is_text = std::holds_alternative<replay::output::ConsoleBytes>(output);
+            mark = recording_->output(machine, waits && !is_text);
+        }
+        put_out(mark, std::move(output), waits);
+    }
+}
+
+void VcpuThread::put_out(std::optional<replay::Seq> mark, replay::Output&& output, bool waits) {
+    if (!waits) return ports_.release(std::move(output));
+    if (std::holds_alternative<replay::output::DiskRequest>(output)) ++held_requests_;
+    hold_->hold(mark, std::move(output));
+}
+
+void VcpuThread::put_out_again(std::vector<replay::Output> outputs) {
+    for (replay::Output& output : outputs) {
+        const bool waits = hold_ != nullptr && must_wait(output);
+        put_out(std::nullopt, std::move(output), waits);
+    }
+}
+
+// What nobody outside can see need not wait, but a read for the writes that came before it.
+bool VcpuThread::must_wait(const replay::Output& output) const {
+    if (const auto* request = std::get_if<replay::output::DiskRequest>(&output)) {
+        return request->operation != replay::output::DiskOperation::kRead || held_requests_ > 0;
+    }
+    return std::holds_alternative<replay::output::Packet>(output) ||
+           std::holds_alternative<replay::output::ConsoleBytes>(output);
+}
+
+void VcpuThread::let_out() {
+    if (hold_ == nullptr) return;
+    while (auto output = hold_->take_free()) {
+        if (std::holds_alternative<replay::output::DiskRequest>(*output)) --held_requests_;
+        ports_.release(std::move(*output));
+    }
+}
+
+// What a guest has put out before its end leaves as all the rest of it does.
+void VcpuThread::wait_for_outputs(Guest& guest) {
+    if (recording_ != nullptr) recording_->flush(guest.machine);
+    let_out();
+    while (hold_ != nullptr && !hold_->is_empty() && !control_.is_stopping()) {
+        control_.waker().wait();
+        (void)control_.waker().take_news();
+        control_.answer_calls(guest.machine);
+        let_out();
     }
 }
 
@@ -159,7 +255,28 @@ void VcpuThread::apply(replay::GuestMachine& machine, const replay::Input& input
     machine.apply(input);
 }
 
+// Before `input` is applied.
+void VcpuThread::note_lateness(const Guest& guest, const replay::Input& input) {
+    if (!guest.woken_at || *guest.woken_at - guest.zero < kSettledIn) return;
+    const auto late = clock_.now() - *guest.woken_at;
+    if (std::holds_alternative<replay::input::Packet>(input)) {
+        statistics_.packet_lateness.add(late);
+    } else if (std::holds_alternative<replay::input::DiskCompletion>(input)) {
+        statistics_.disk_lateness.add(late);
+    }
+}
+
 void VcpuThread::give_time(Guest& guest, Instant now) {
+    const auto due = guest.machine.next_deadline();
+    if (due) {
+        const Instant due_at = guest.zero + due->time_since_epoch();
+        // Else the guest makes up for expiries that it had missed when it was last told the time.
+        const bool is_new = due_at > guest.told_at;
+        if (due_at <= now && is_new && due->time_since_epoch() >= kSettledIn) {
+            statistics_.tick_lateness.add(now - due_at);
+        }
+    }
+    guest.told_at = now;
     apply(guest.machine, replay::input::Time{GuestTime(now - guest.zero)});
     guest.halted = false;
 }
@@ -175,10 +292,12 @@ void VcpuThread::give_due_time(Guest& guest) {
 void VcpuThread::give_inputs(Guest& guest) {
     do {
         while (const auto input = ports_.next_input(guest.machine)) {
-            apply(guest.machine, view_of(*input));
+            const replay::Input view = view_of(*input);
+            note_lateness(guest, view);
+            apply(guest.machine, view);
             guest.halted = false;
         }
-        release_outputs(guest);
+        release_outputs(guest.machine);
     } while (ports_.has_answers());
 }
 

@@ -36,6 +36,10 @@ Waker::State Waker::make_woken() {
 }
 
 void Waker::wake() {
+    if (woken_at_.load(std::memory_order_relaxed) == 0) {
+        Instant::rep not_woken = 0;
+        woken_at_.compare_exchange_strong(not_woken, clock_.now().time_since_epoch().count());
+    }
     if (make_woken() != kRunning) return;
     kicks_.fetch_add(1, std::memory_order_relaxed);
     FTVMM_CHECK(::pthread_kill(thread_.load(), signal_number()) == 0,
@@ -92,6 +96,12 @@ void Waker::wait() {
     // Who turned kWaiting into kWoken posts; a signal alone ends nothing.
     while (::sem_wait(&posted_) != 0) {
     }
+}
+
+std::optional<Instant> Waker::take_wake_time() {
+    const Instant::rep at = woken_at_.exchange(0);
+    if (at == 0) return std::nullopt;
+    return Instant(Instant::duration(at));
 }
 
 bool Waker::take_news() {

@@ -6,7 +6,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 
+#include "base/clock.h"
 #include "replay/guest_machine.h"
 
 namespace ftvmm::node {
@@ -47,6 +49,8 @@ class Waker {
     void wait();
     // Whether there is news since the last call. Afterwards the kicks that announced it are gone.
     [[nodiscard]] bool take_news();
+    // When the first wake() since the last call was, if there was one. Behind take_news().
+    [[nodiscard]] std::optional<Instant> take_wake_time();
 
     // Signals sent by wake().
     [[nodiscard]] std::uint64_t kicks() const { return kicks_.load(std::memory_order_relaxed); }
@@ -60,6 +64,8 @@ class Waker {
 
     std::atomic<int> state_{kBusy};
     std::atomic<std::uint64_t> kicks_{0};
+    std::atomic<Instant::rep> woken_at_{0};  // 0: not.
+    SystemClock clock_;
     sem_t posted_{};
     // Atomic: the wake() that kicked the machine before may still read it as the next one is
     // entered.

@@ -71,7 +71,8 @@ class GuestMachine {
     // What left the guest since the last call, in order. Whoever counts outputs takes them at every
     // landmark before the guest runs on: what is left may be joined with what follows.
     [[nodiscard]] virtual std::vector<Output> take_outputs() = 0;
-    // A hash over every exit so far: its reason, its data and the registers.
+    // A hash over every exit so far: its reason, its data, the registers, and what the guest was
+    // given since the exit before. Nothing but an exit changes it.
     [[nodiscard]] virtual std::uint64_t digest() const = 0;
     // A hash of all the guest's memory. As slow as that.
     [[nodiscard]] virtual std::uint64_t memory_hash() const = 0;

@@ -99,14 +99,20 @@ Result<BatchHeader> BatchHeader::decode(std::span<const std::byte, kBytes> bytes
     return header;
 }
 
+namespace {
+
+bool is_large(std::span<const std::byte> payload) {
+    return payload.size() > kMaxBatchBytes;
+}
+
 std::vector<std::byte> make_batch(Seq first, std::size_t records,
-                                  std::span<const std::byte> payload) {
+                                  std::span<const std::byte> payload, std::uint64_t checksum) {
     BatchHeader header;
     header.first = first;
     header.records = static_cast<std::uint16_t>(records);
     header.stored_bytes = static_cast<std::uint32_t>(payload.size());
     header.raw_bytes = header.stored_bytes;
-    header.checksum = checksum_of(payload);
+    header.checksum = checksum;
     FTVMM_CHECK(records <= kMaxBatchRecords && check_limits(header), "a batch keeps its limits");
     std::vector<std::byte> batch;
     batch.reserve(BatchHeader::kBytes + payload.size());
@@ -114,6 +120,18 @@ std::vector<std::byte> make_batch(Seq first, std::size_t records,
     batch.insert(batch.end(), bytes.begin(), bytes.end());
     batch.insert(batch.end(), payload.begin(), payload.end());
     return batch;
+}
+
+}  // namespace
+
+std::vector<std::byte> make_batch(Seq first, std::size_t records,
+                                  std::span<const std::byte> payload) {
+    return make_batch(first, records, payload, checksum_of(payload));
+}
+
+std::vector<std::byte> make_batch_to_pack(Seq first, std::size_t records,
+                                          std::span<const std::byte> payload) {
+    return make_batch(first, records, payload, is_large(payload) ? 0 : checksum_of(payload));
 }
 
 Result<Batch> decode_batch(std::span<const std::byte> batch) {
@@ -157,7 +175,9 @@ void BatchPacker::Free::operator()(ZSTD_CCtx_s* context) const {
     ZSTD_freeCCtx(context);
 }
 
-std::vector<std::byte> BatchPacker::pack(std::vector<std::byte> batch) {
+std::vector<std::byte> BatchPacker::pack(std::vector<std::byte> batch, Effort effort) {
+    constexpr int kUsualLevel = 1;
+    constexpr int kHurriedLevel = -7;
     auto header = BatchHeader::decode(std::span(batch).first<BatchHeader::kBytes>());
     FTVMM_CHECK(header && !header->is_compressed, "a batch is packed once");
     const auto payload = std::span(batch).subspan(BatchHeader::kBytes);
@@ -165,15 +185,19 @@ std::vector<std::byte> BatchPacker::pack(std::vector<std::byte> batch) {
     // What does not fit here gains too little.
     std::vector<std::byte> packed(batch.size() - payload.size() / 8);
     const auto target = std::span(packed).subspan(BatchHeader::kBytes);
+    const int level = effort == Effort::kUsual ? kUsualLevel : kHurriedLevel;
     const std::size_t size = ZSTD_compressCCtx(context_.get(), target.data(), target.size(),
-                                               payload.data(), payload.size(), kLevel);
-    if (ZSTD_isError(size) != 0) return batch;
-    header->is_compressed = true;
-    header->stored_bytes = static_cast<std::uint32_t>(size);
-    header->checksum = checksum_of(target.first(size));
+                                               payload.data(), payload.size(), level);
+    header->is_compressed = ZSTD_isError(size) == 0;
+    if (header->is_compressed) {
+        header->stored_bytes = static_cast<std::uint32_t>(size);
+        packed.resize(BatchHeader::kBytes + size);
+    } else {
+        packed = std::move(batch);
+    }
+    header->checksum = checksum_of(std::span(packed).subspan(BatchHeader::kBytes));
     const auto bytes = header->encode();
     std::ranges::copy(bytes, packed.begin());
-    packed.resize(BatchHeader::kBytes + size);
     return packed;
 }
 

@@ -44,6 +44,10 @@ struct BatchHeader {
 // A batch of `payload`, uncompressed.
 [[nodiscard]] std::vector<std::byte> make_batch(Seq first, std::size_t records,
                                                 std::span<const std::byte> payload);
+// The same, but where the payload is larger than kMaxBatchBytes it has no checksum yet, which would
+// be of no use: BatchPacker::pack() makes a batch of it.
+[[nodiscard]] std::vector<std::byte> make_batch_to_pack(Seq first, std::size_t records,
+                                                        std::span<const std::byte> payload);
 // `batch` from one end to the other. Any bytes may be given. An error says what is wrong, with the
 // byte.
 [[nodiscard]] Result<Batch> decode_batch(std::span<const std::byte> batch);
@@ -54,15 +58,19 @@ struct BatchHeader {
 // Compresses batches. Apart from who makes them, so that it can be another thread. One thread.
 class BatchPacker {
   public:
-    // Level 1: a guest may wait for it.
-    static constexpr int kLevel = 1;
+    enum class Effort : std::uint8_t {
+        kUsual,    // Level 1: a guest may wait for it.
+        kHurried,  // Half the time, half as many bytes more: a guest does wait.
+    };
     // Less is not tried: there is nothing to gain.
     static constexpr std::size_t kLeastBytes = 256;
 
     BatchPacker();
 
-    // `batch`, uncompressed, made smaller; or as it is where that gains less than an eighth.
-    [[nodiscard]] std::vector<std::byte> pack(std::vector<std::byte> batch);
+    // `batch`, of make_batch() or make_batch_to_pack(), made smaller; or with its payload as it is
+    // where that gains less than an eighth.
+    [[nodiscard]] std::vector<std::byte> pack(std::vector<std::byte> batch,
+                                              Effort effort = Effort::kUsual);
 
   private:
     struct Free {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "base/memory_pieces.h"
 #include "replay/input.h"
 
 namespace ftvmm::replay {
@@ -44,6 +45,9 @@ struct DiskRequest {
     std::uint64_t offset = 0;
     std::uint64_t length = 0;
     SharedBytes data;  // `length` bytes for a write, else none.
+    // In a machine whose disks reach its memory, where the `length` bytes of a read or write lie:
+    // then `data` and the completion's have none. Never of one that is recorded or followed.
+    MemoryPieces place;
 };
 // Random bytes that the guest asks for: answered by one input::Entropy.
 struct EntropyRequest {

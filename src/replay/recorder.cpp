@@ -126,7 +126,7 @@ void Recorder::close() {
     ClosedBatch batch;
     batch.first = Seq(next_.value() - open_records_);
     batch.last = Seq(next_.value() - 1);
-    batch.bytes = make_batch(batch.first, open_records_, payload);
+    batch.bytes = make_batch_to_pack(batch.first, open_records_, payload);
     open_records_ = 0;
     closed_bytes_ += batch.bytes.size();
     closed_.push_back(std::move(batch));

@@ -19,7 +19,7 @@ namespace ftvmm::replay {
 struct ClosedBatch {
     Seq first;
     Seq last;
-    std::vector<std::byte> bytes;
+    std::vector<std::byte> bytes;  // make_batch_to_pack()'s: a large one must be packed.
 };
 
 // The thread that runs the guest calls it, in between two runs and only at a landmark: behind a run

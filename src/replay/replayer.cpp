@@ -163,10 +163,11 @@ Replayer::Outcome Replayer::check_digest(const Record& record) const {
         is = whole;
     }
     if (said == is) return std::nullopt;
-    return diverge(DivergenceKind::kDigest,
-                   fmt::format("the guest came there by other exits: its digest is {:x}, and the "
-                               "log's {:x}",
-                               is, said));
+    return diverge(
+        DivergenceKind::kDigest,
+        fmt::format("the guest came there by other exits or inputs: its digest is {:x}, and the "
+                    "log's {:x}",
+                    is, said));
 }
 
 Step Replayer::advance() {

@@ -14,7 +14,11 @@ MAY_INCLUDE = {
     "base": [],
     "config": ["base"],
     "debug": ["base"],
+    "pki": ["base"],
+    "heartbeat": ["base"],
+    "lock": ["base"],
     "replay": ["base"],
+    "ftlink": ["base", "pki", "replay"],
     "vmm/memory": ["base"],
     "vmm/host": ["base"],
     "vmm/kvm": ["base", "vmm/memory"],
@@ -25,27 +29,29 @@ MAY_INCLUDE = {
     "vmm/machine": ["base", "replay", "vmm/boot", "vmm/dev", "vmm/kvm", "vmm/memory", "vmm/pci", "vmm/virtio"],
     "vmm/probe": ["base", "vmm/kvm", "vmm/memory"],
     "node": ["base", "config", "debug", "replay", "vmm/boot", "vmm/host", "vmm/kvm", "vmm/machine", "vmm/memory", "vmm/virtio"],
-    "cli": ["base", "config", "debug", "node", "replay", "vmm/host", "vmm/kvm", "vmm/machine", "vmm/probe"],
+    "pair": ["base", "ftlink", "heartbeat", "lock", "pki", "node", "replay", "vmm/kvm", "vmm/machine", "vmm/memory"],
+    "cli": ["base", "config", "debug", "ftlink", "lock", "node", "pair", "pki", "replay", "vmm/host", "vmm/kvm", "vmm/machine", "vmm/probe"],
 }
 
 # Headers that belong to few rooms, by what their name matches.
 RESERVED = {
     r"linux/kvm\.h": ["vmm/kvm"],
-    r"(boost/asio|asio)(/|\.hpp)": ["node", "daemon", "cli", "vmm/host"],
+    r"(boost/asio|asio)(/|\.hpp)": ["node", "pair", "daemon", "cli", "vmm/host"],
     r"Zydis/": ["vmm/boot", "vmm/machine"],
     r"(zlib|lzma|lz4)\.h": ["vmm/boot"],
     r"zstd\.h": ["replay", "vmm/boot", "vmm/machine"],
-    r"google/protobuf/": ["replay", "vmm/machine"],
+    r"google/protobuf/": ["ftlink", "replay", "vmm/machine"],
     r"proto/state\.pb\.h": ["vmm/machine"],
     r"proto/log\.pb\.h": ["replay"],
-    r"xxhash\.h": ["replay", "vmm/machine"],
-    r"openssl/": ["cli"],
+    r"proto/link\.pb\.h": ["ftlink"],
+    r"xxhash\.h": ["ftlink", "lock", "replay", "vmm/machine"],
+    r"openssl/": ["pki"],
     r"nlohmann/|CLI/": ["cli", "daemon"],
     r"toml\+\+/": ["config"],
     r"liburing": ["vmm/host"],
 }
 # Single files that may include a reserved header although their room may not.
-RESERVED_FILES = [r"_driver\.(h|cpp)$", r"tls_channel\.(h|cpp)$", r"(^|/)beat\.(h|cpp)$"]
+RESERVED_FILES = [r"_driver\.(h|cpp)$", r"(^|/)tls_\w+\.(h|cpp)$", r"(^|/)beat\.(h|cpp)$"]
 
 # Only this file may name the page that KVM shares with userspace.
 KVM_RUN = re.compile(r"\bkvm_run\b(?!_page)")

@@ -242,8 +242,9 @@ using Batches = std::vector<replay::ClosedBatch>;
 // Has `machine` do all that is in `log` and compares it wherever that was written down.
 Result<void> follow(KvmMachine& machine, replay::Replayer& replayer, const Batches& log,
                     const Places& places) {
+    replay::BatchPacker packer;
     for (const auto& closed : log) {
-        FTVMM_ASSIGN(auto batch, replay::decode_batch(closed.bytes));
+        FTVMM_ASSIGN(auto batch, replay::decode_batch(packer.pack(closed.bytes)));
         FTVMM_TRY(replayer.feed(std::move(batch)));
     }
     FTVMM_ASSIGN(const RunLimit limit, RunLimit::start(kPatience));

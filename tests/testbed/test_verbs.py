@@ -293,30 +293,31 @@ class Bridge(unittest.TestCase):
 
     def plug_in_guest(self, address: str) -> None:
         """A network namespace on h1 with a card in br0: to the network it is what a guest's tap is.
-        Its MAC is always the same, as a guest's is: neighbours remember it."""
+        Its MAC is always the same, as a guest's is, and no VM of another test has its address: neighbours remember both,
+        and go on sending to a MAC that is gone for longer than a test waits for an answer."""
         self.addCleanup(tb.out, "h1", "ip netns del guest")
         tb.out("h1", f"""set -e
             ip netns add guest
-            ip link add tap0 type veth peer name eth0 address 52:54:00:77:01:50 netns guest
+            ip link add tap0 type veth peer name eth0 address 52:54:00:77:01:70 netns guest
             ip link set tap0 master br0 up
             ip -n guest addr add {address}/24 dev eth0
             ip -n guest link set eth0 up""")
 
     def test_a_guest_in_the_bridge_is_on_the_service_network(self) -> None:
         tb.verb("bridge", "h1")
-        self.plug_in_guest("10.77.1.50")
+        self.plug_in_guest("10.77.1.70")
         for member in ("client", "h2", "h1"):
-            self.assertTrue(tb.reachable(member, "10.77.1.50"), member)
+            self.assertTrue(tb.reachable(member, "10.77.1.70"), member)
         done = tb.run("h1", "ip", "netns", "exec", "guest", "ping", "-c", 3, "-i", 0.2, "-W", 4, "10.77.1.100")
         self.assertIn(" 0% packet loss", done.stdout)
 
     def test_a_cut_of_the_host_cuts_off_its_guests(self) -> None:
         tb.verb("bridge", "h1")
-        self.plug_in_guest("10.77.1.50")
+        self.plug_in_guest("10.77.1.70")
         self.addCleanup(tb.verb, "heal")
         tb.verb("cut", "h1", "client")
-        self.assertTrue(tb.silent("client", "10.77.1.50"))
-        self.assertTrue(tb.reachable("h2", "10.77.1.50"))
+        self.assertTrue(tb.silent("client", "10.77.1.70"))
+        self.assertTrue(tb.reachable("h2", "10.77.1.70"))
 
     def test_the_host_keeps_its_address_its_mac_and_its_storage(self) -> None:
         mac = tb.out("h1", "cat /sys/class/net/svc/address")

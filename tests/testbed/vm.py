@@ -131,7 +131,7 @@ bridge = "br0"
     def exits(self) -> Exits:
         """Asks ftvmm where its exits went."""
         text = self.sh("n=$(grep -c '^waits ' log); kill -USR1 $(cat pid); "
-                       "until [ $(grep -c '^waits ' log) -gt $n ]; do sleep 0.05; done; tail -n 5 log")  # fmt: skip
+                       "until [ $(grep -c '^waits ' log) -gt $n ]; do sleep 0.05; done; tail -n 7 log")  # fmt: skip
         total = int(re.search(r"^exits (\d+)", text, re.MULTILINE)[1])
         return Exits(total, int(re.search(r"power-ons (\d+)", text)[1]), text)
 

@@ -2,94 +2,17 @@
 
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 
 namespace ftvmm::host {
 
-namespace {
-
-constexpr mode_t kOwnerOnly = 0600;
-
-Result<sockaddr_un> address_of(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.empty() || path.size() >= sizeof address.sun_path) {
-        return fail("console socket " + path + ": the path has to have 1 to " +
-                        std::to_string(sizeof address.sun_path - 1) + " bytes",
-                    "name a shorter one, as in /run/ftvmm");
-    }
-    std::memcpy(&address.sun_path, path.data(), path.size());
-    return address;
-}
-
-Result<Fd> new_socket(const std::string& what) {
-    Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!fd.valid()) return Failure(Error::from_errno(errno, what));
-    return fd;
-}
-
-// Makes way for a socket at `path`, if what is there may go.
-Result<void> clear(const std::string& path, const sockaddr_un& address, const std::string& what) {
-    struct stat found {};
-    if (::lstat(path.c_str(), &found) != 0) {
-        if (errno == ENOENT) return {};
-        return Failure(Error::from_errno(errno, what));
-    }
-    if (!S_ISSOCK(found.st_mode)) {
-        return fail(what + ": a file that is no socket is there", "move it, or name another path");
-    }
-    FTVMM_ASSIGN(const Fd probe, new_socket(what));
-    const auto* generic = reinterpret_cast<const sockaddr*>(&address);
-    if (::connect(probe.get(), generic, sizeof address) == 0 || errno == EAGAIN) {
-        return fail(what + ": another process listens there", "stop it, or name another path");
-    }
-    if (errno == ENOENT) return {};
-    if (errno != ECONNREFUSED) return Failure(Error::from_errno(errno, what));
-    if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
-        return Failure(Error::from_errno(errno, what + ": removing the stale socket"));
-    }
-    return {};
-}
-
-}  // namespace
-
 Result<std::unique_ptr<ConsoleSocket>> ConsoleSocket::listen(const std::string& path) {
-    const std::string what = "console socket " + path;
-    FTVMM_ASSIGN(const sockaddr_un address, address_of(path));
-    FTVMM_TRY(clear(path, address, what));
-    FTVMM_ASSIGN(Fd listener, new_socket(what));
-    // Linux gives the file the socket's own mode, so that it is never open to others.
-    if (::fchmod(listener.get(), kOwnerOnly) != 0 ||
-        ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-        ::listen(listener.get(), kMaxClients) != 0) {
-        return Failure(Error::from_errno(errno, what));
-    }
+    FTVMM_ASSIGN(auto listener, SocketFile::listen(path, "console socket " + path, kMaxClients));
     FTVMM_ASSIGN(Epoll epoll, Epoll::create());
-    FTVMM_TRY(epoll.add(listener.get(), EPOLLIN, static_cast<std::uint64_t>(listener.get())));
-    return std::unique_ptr<ConsoleSocket>(
-        new ConsoleSocket(path, std::move(listener), std::move(epoll)));
-}
-
-ConsoleSocket::ConsoleSocket(std::string path, Fd listener, Epoll epoll)
-    : path_(std::move(path)), listener_(std::move(listener)), epoll_(std::move(epoll)) {
-    struct stat made {};
-    if (::lstat(path_.c_str(), &made) == 0) {
-        device_ = made.st_dev;
-        inode_ = made.st_ino;
-    }
-}
-
-ConsoleSocket::~ConsoleSocket() {
-    struct stat found {};
-    const bool still_ours =
-        ::lstat(path_.c_str(), &found) == 0 && found.st_dev == device_ && found.st_ino == inode_;
-    if (still_ours) (void)::unlink(path_.c_str());
+    FTVMM_TRY(epoll.add(listener.fd(), EPOLLIN, static_cast<std::uint64_t>(listener.fd())));
+    return std::unique_ptr<ConsoleSocket>(new ConsoleSocket(std::move(listener), std::move(epoll)));
 }
 
 std::vector<std::byte> ConsoleSocket::service(std::size_t room) {
@@ -119,18 +42,18 @@ Result<void> ConsoleSocket::print(std::span<const std::byte> bytes) {
 
 void ConsoleSocket::listen_again() {
     if (listening_) return;
-    epoll_.modify(listener_.get(), EPOLLIN, static_cast<std::uint64_t>(listener_.get()));
+    epoll_.modify(listener_.fd(), EPOLLIN, static_cast<std::uint64_t>(listener_.fd()));
     listening_ = true;
 }
 
 void ConsoleSocket::accept_all() {
     while (true) {
-        Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+        Fd fd(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
         if (!fd.valid()) {
             if (errno == EAGAIN || errno == EINTR) return;
             if (errno == ECONNABORTED) continue;
             // No descriptors or memory are left: who waits is let in when there is more to print.
-            epoll_.modify(listener_.get(), 0, static_cast<std::uint64_t>(listener_.get()));
+            epoll_.modify(listener_.fd(), 0, static_cast<std::uint64_t>(listener_.fd()));
             listening_ = false;
             return;
         }

@@ -1,16 +1,16 @@
 // The guest's console on a socket of the file system.
 #pragma once
 
-#include <sys/types.h>
-
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/fd.h"
 #include "vmm/host/console_backend.h"
 #include "vmm/host/console_tail.h"
 #include "vmm/host/epoll.h"
+#include "vmm/host/socket_file.h"
 
 namespace ftvmm::host {
 
@@ -28,7 +28,7 @@ class ConsoleSocket final : public ConsoleBackend {
     static Result<std::unique_ptr<ConsoleSocket>> listen(const std::string& path);
     ConsoleSocket(const ConsoleSocket&) = delete;
     ConsoleSocket& operator=(const ConsoleSocket&) = delete;
-    ~ConsoleSocket() override;
+    ~ConsoleSocket() override = default;
 
     [[nodiscard]] int fd() const override { return epoll_.get(); }
     [[nodiscard]] std::vector<std::byte> service(std::size_t room) override;
@@ -43,7 +43,8 @@ class ConsoleSocket final : public ConsoleBackend {
         bool gone = false;
         std::uint32_t waits_for = 0;  // As epoll has it.
     };
-    ConsoleSocket(std::string path, Fd listener, Epoll epoll);
+    ConsoleSocket(SocketFile listener, Epoll epoll)
+        : listener_(std::move(listener)), epoll_(std::move(epoll)) {}
 
     void listen_again();
     void accept_all();
@@ -52,10 +53,7 @@ class ConsoleSocket final : public ConsoleBackend {
     // Forgets those that are gone, and tells epoll what the others wait for.
     void settle();
 
-    std::string path_;
-    dev_t device_ = 0;  // Of the socket's file, to know it again.
-    ino_t inode_ = 0;
-    Fd listener_;
+    SocketFile listener_;
     Epoll epoll_;
     bool listening_ = true;
     bool has_room_ = true;

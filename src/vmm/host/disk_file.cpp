@@ -13,15 +13,13 @@ namespace ftvmm::host {
 namespace {
 
 // OFD locks, never POSIX ones: those vanish at any close in the process, with I/O still in flight.
-Result<void> lock(const Fd& fd, const std::string& path, DiskAccess access) {
+// False: it is taken.
+Result<bool> lock(const Fd& fd, const std::string& path, bool read_only) {
     struct flock whole {};
-    whole.l_type = access == DiskAccess::kReadOnly ? F_RDLCK : F_WRLCK;
+    whole.l_type = read_only ? F_RDLCK : F_WRLCK;
     whole.l_whence = SEEK_SET;
-    if (::fcntl(fd.get(), F_OFD_SETLK, &whole) == 0) return {};
-    if (errno == EAGAIN || errno == EACCES) {
-        return fail("disk " + path + " is held by another VM",
-                    "stop that VM, or give this one a disk of its own");
-    }
+    if (::fcntl(fd.get(), F_OFD_SETLK, &whole) == 0) return true;
+    if (errno == EAGAIN || errno == EACCES) return false;
     return Failure(Error::from_errno(errno, "disk " + path + " cannot be locked",
                                      "keep disks on a file system with fcntl locks"));
 }
@@ -73,19 +71,31 @@ Result<Opened> open_best(const std::string& path, int flags) {
 
 }  // namespace
 
-Result<DiskFile> DiskFile::open(const std::string& path, DiskAccess access) {
+Result<DiskFile> DiskFile::open(const std::string& path, DiskAccess access, DiskLock lock) {
     const bool read_only = access == DiskAccess::kReadOnly;
     FTVMM_ASSIGN(Opened opened, open_best(path, read_only ? O_RDONLY : O_RDWR));
     struct stat facts {};
     if (::fstat(opened.fd.get(), &facts) != 0) return Failure(Error::from_errno(errno, path));
     DiskFile disk;
     FTVMM_ASSIGN(disk.size_, size_of(opened.fd, path, facts));
-    FTVMM_TRY(lock(opened.fd, path, access));
     disk.fd_ = std::move(opened.fd);
+    disk.path_ = path;
     disk.direct_ = opened.direct;
     disk.read_only_ = read_only;
     disk.block_device_ = S_ISBLK(facts.st_mode);
+    FTVMM_ASSIGN(const bool locked, disk.try_lock());
+    if (!locked && lock == DiskLock::kRequired) {
+        return fail("disk " + path + " is held by another VM",
+                    "stop that VM, or give this one a disk of its own");
+    }
     return disk;
+}
+
+Result<bool> DiskFile::try_lock() {
+    if (!locked_) {
+        FTVMM_ASSIGN(locked_, lock(fd_, path_, read_only_));
+    }
+    return locked_;
 }
 
 int DiskFile::refusal(const DiskRequest& request) const {
@@ -95,10 +105,20 @@ int DiskFile::refusal(const DiskRequest& request) const {
     if (read_only_ && operation != DiskOperation::kRead) return EROFS;
     if (request.offset % kSectorBytes != 0 || request.length % kSectorBytes != 0) return EINVAL;
     if (request.offset > size_ || request.length > size_ - request.offset) return EINVAL;
-    const std::size_t room =
-        request.operation == DiskOperation::kWrite ? request.data.size() : request.buffer.size();
+    const std::size_t room = request.place.is_any()                       ? request.place.size()
+                             : request.operation == DiskOperation::kWrite ? request.data.size()
+                                                                          : request.buffer.size();
     if (moves && request.length > room) return EINVAL;
     return 0;
+}
+
+Result<std::uint64_t> disk_size(const std::string& path) {
+    const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    struct stat facts {};
+    if (!fd.valid() || ::fstat(fd.get(), &facts) != 0) {
+        return Failure(Error::from_errno(errno, "disk " + path));
+    }
+    return size_of(fd, path, facts);
 }
 
 }  // namespace ftvmm::host

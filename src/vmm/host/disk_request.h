@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/aligned_buffer.h"
+#include "base/memory_pieces.h"
 #include "base/strong_id.h"
 
 namespace ftvmm::host {
@@ -18,7 +19,7 @@ inline constexpr std::uint64_t kSectorBytes = 512;
 
 // `offset` and `length` are in bytes, whole sectors, and mean nothing to a flush. A read moves the
 // first `length` bytes of `buffer`, which belongs to the engine until the completion; a write those
-// of `data`.
+// of `data`. Where there is a `place` either moves its bytes, and there is neither of the two.
 struct DiskRequest {
     DiskRequestId id;
     DiskOperation operation = DiskOperation::kRead;
@@ -26,6 +27,7 @@ struct DiskRequest {
     std::uint64_t length = 0;
     AlignedBuffer buffer;
     SharedBytes data;
+    MemoryPieces place;
 };
 
 // `error_number` is 0, or the errno: what part of the request was carried out is then unknown.

@@ -1,11 +1,33 @@
 #include "vmm/host/uring_engine.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/check.h"
 #include "vmm/host/pool_engine.h"
 
 namespace ftvmm::host {
+
+namespace {
+
+// What is left of `place` behind `moved` of its bytes, up to `length`.
+std::vector<iovec> pieces_behind(const MemoryPieces& place, std::uint64_t moved,
+                                 std::uint64_t length) {
+    std::vector<iovec> left;
+    left.reserve(place.pieces.size());
+    std::uint64_t at = 0;
+    for (std::span<std::byte> piece : place.pieces) {
+        const std::uint64_t end = std::min<std::uint64_t>(at + piece.size(), length);
+        if (end > moved) {
+            const std::uint64_t skipped = std::max(moved, at) - at;
+            left.push_back({piece.data() + skipped, end - at - skipped});
+        }
+        at = end;
+    }
+    return left;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<DiskEngine>> UringEngine::create(const DiskFile& disk) {
     FTVMM_ASSIGN(EventFd ready, EventFd::create());
@@ -58,7 +80,7 @@ bool UringEngine::try_submit(DiskRequest&& request) {
     }
     const std::size_t slot = free_slots_.back();
     free_slots_.pop_back();
-    slots_[slot] = Slot{std::move(request), 0};
+    slots_[slot] = Slot{std::move(request), 0, {}};
     enter_ring(slot);
     push_to_kernel();
     return true;
@@ -68,18 +90,33 @@ void UringEngine::enter_ring(std::size_t slot) {
     io_uring_sqe* sqe = ::io_uring_get_sqe(&ring_);
     FTVMM_CHECK(sqe != nullptr, "the ring has an entry for each request");
     Slot& entry = slots_[slot];
-    const DiskRequest& request = entry.request;
-    const auto count = static_cast<unsigned>(request.length - entry.moved);
-    const std::uint64_t offset = request.offset + entry.moved;
-    if (request.operation == DiskOperation::kRead) {
-        ::io_uring_prep_read(sqe, disk_.fd(), entry.request.buffer.bytes().data() + entry.moved,
-                             count, offset);
-    } else if (request.operation == DiskOperation::kWrite) {
-        ::io_uring_prep_write(sqe, disk_.fd(), request.data.data() + entry.moved, count, offset);
-    } else {
+    if (entry.request.operation == DiskOperation::kFlush) {
         ::io_uring_prep_fsync(sqe, disk_.fd(), IORING_FSYNC_DATASYNC);
+    } else {
+        prepare_transfer(*sqe, entry);
     }
     ::io_uring_sqe_set_data64(sqe, slot);
+}
+
+void UringEngine::prepare_transfer(io_uring_sqe& sqe, Slot& entry) const {
+    DiskRequest& request = entry.request;
+    const auto count = static_cast<unsigned>(request.length - entry.moved);
+    const std::uint64_t offset = request.offset + entry.moved;
+    const bool is_read = request.operation == DiskOperation::kRead;
+    if (request.place.is_any()) {
+        entry.pieces = pieces_behind(request.place, entry.moved, request.length);
+        const auto pieces = static_cast<unsigned>(entry.pieces.size());
+        if (is_read) {
+            ::io_uring_prep_readv(&sqe, disk_.fd(), entry.pieces.data(), pieces, offset);
+        } else {
+            ::io_uring_prep_writev(&sqe, disk_.fd(), entry.pieces.data(), pieces, offset);
+        }
+    } else if (is_read) {
+        ::io_uring_prep_read(&sqe, disk_.fd(), request.buffer.bytes().data() + entry.moved, count,
+                             offset);
+    } else {
+        ::io_uring_prep_write(&sqe, disk_.fd(), request.data.data() + entry.moved, count, offset);
+    }
 }
 
 void UringEngine::push_to_kernel() {
@@ -136,6 +173,8 @@ void UringEngine::on_result(std::size_t slot, int result) {
 void UringEngine::finish(std::size_t slot, int error_number) {
     DiskRequest& request = slots_[slot].request;
     done_.push_back(DiskCompletion{request.id, error_number, std::move(request.buffer)});
+    // The memory may be gone before the slot is used again.
+    request.place = {};
     free_slots_.push_back(slot);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <liburing.h>
+#include <sys/uio.h>
 
 #include <array>
 #include <memory>
@@ -34,9 +35,11 @@ class UringEngine final : public DiskEngine {
     struct Slot {
         DiskRequest request;
         std::uint64_t moved = 0;
+        std::vector<iovec> pieces;  // What is left of its place; the kernel's while in the ring.
     };
 
     void enter_ring(std::size_t slot);
+    void prepare_transfer(io_uring_sqe& sqe, Slot& entry) const;
     void push_to_kernel();
     void on_result(std::size_t slot, int result);
     void finish(std::size_t slot, int error_number);

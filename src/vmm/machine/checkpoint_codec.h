@@ -24,6 +24,10 @@ static_assert(kPageBytes == 64 * kLineBytes);
 [[nodiscard]] std::uint64_t lines_that_differ(std::span<const std::byte, kPageBytes> one,
                                               std::span<const std::byte, kPageBytes> other);
 
+// Makes these lines of `to` those of `from`.
+void copy_lines(std::uint64_t lines, std::span<const std::byte, kPageBytes> from,
+                std::span<std::byte, kPageBytes> to);
+
 // Lines of one page. Pages are numbered from the start of GuestMemory::bytes(), as in a state file:
 // the hole below 4 GiB has no numbers.
 struct PageLines {

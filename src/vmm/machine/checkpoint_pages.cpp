@@ -45,7 +45,7 @@ std::size_t count_bits(std::span<const std::uint64_t> words) {
 }  // namespace
 
 CheckpointMaker::CheckpointMaker(DirtyLog& log, std::span<const std::byte> memory,
-                                 std::size_t max_bytes)
+                                 CheckpointCosts& costs, std::size_t max_bytes)
     : log_(&log),
       memory_(memory),
       max_bytes_(max_bytes),
@@ -53,39 +53,56 @@ CheckpointMaker::CheckpointMaker(DirtyLog& log, std::span<const std::byte> memor
       was_sent_(is_hot_.size()),
       to_send_(is_hot_.size()),
       to_heat_(is_hot_.size()),
-      to_clear_(is_hot_.size()) {}
+      to_clear_(is_hot_.size()),
+      costs_(&costs) {}
 
 std::span<const std::byte, kPageBytes> CheckpointMaker::page_at(std::uint64_t page) const {
     return memory_.subspan(page * kPageBytes).first<kPageBytes>();
 }
 
 Result<void> CheckpointMaker::settle() {
+    const SystemClock clock;
+    const Instant start = clock.now();
+    ++costs_->looks;
     FTVMM_ASSIGN(const auto dirty, log_->read());
-    bool has_any = false;
+    std::size_t cold = 0;
     for (std::size_t i = 0; i < to_clear_.size(); ++i) {
         to_clear_[i] = dirty[i] & ~is_hot_[i];
-        has_any = has_any || to_clear_[i] != 0;
+        cold += static_cast<std::size_t>(std::popcount(to_clear_[i]));
     }
-    if (!has_any) return {};
-    return log_->clear(to_clear_);
+    if (cold != 0) {
+        ++costs_->settles;
+        costs_->settled_pages += cold;
+        FTVMM_TRY(log_->clear(to_clear_));
+    }
+    costs_->settle_time += clock.now() - start;
+    return {};
 }
 
 Result<std::vector<std::byte>> CheckpointMaker::harvest(const CpuState& cpu) {
+    PartTimer timer(*costs_);
     FTVMM_ASSIGN(const auto dirty, log_->read());
+    timer.end(CheckpointCosts::kLog);
     sort_dirty(dirty);
     CheckpointEncoder out(number_, cpu);
     add_cold_pages(out);
     out.end_pages();
+    timer.end(CheckpointCosts::kWhole);
     const auto differences = add_hot_pages(out);
     out.end_pages();
+    timer.end(CheckpointCosts::kHot);
     if (is_full(out)) {
         return fail(
             fmt::format("the guest has written to more memory than a checkpoint takes "
                         "({} MiB)",
                         max_bytes_ >> 20U));
     }
+    count(differences);
     commit(differences);
+    timer.end(CheckpointCosts::kKeep);
+    costs_->cleared_pages += count_bits(to_clear_);
     FTVMM_TRY(log_->clear(to_clear_));
+    timer.end(CheckpointCosts::kClear);
     return out.take();
 }
 
@@ -133,21 +150,36 @@ std::vector<CheckpointMaker::Difference> CheckpointMaker::add_hot_pages(
     return differences;
 }
 
+void CheckpointMaker::count(std::span<const Difference> differences) const {
+    ++costs_->checkpoints;
+    const std::size_t heated = count_bits(to_heat_);
+    costs_->whole_pages += count_bits(to_send_) + heated;
+    costs_->heated_pages += heated;
+    costs_->hot_pages += differences.size();
+    for (const Difference& difference : differences) {
+        costs_->changed_pages += difference.lines != 0 ? 1 : 0;
+        costs_->changed_lines += static_cast<std::uint64_t>(std::popcount(difference.lines));
+    }
+}
+
 void CheckpointMaker::commit(std::span<const Difference> differences) {
     ++number_;
     to_clear_ = to_send_;
     was_sent_.swap(to_send_);
+    // In the order of the pages, as add_hot_pages() made them, and one for each.
+    auto at = hot_.begin();
     for (const auto& [page, lines] : differences) {
-        const auto found = hot_.find(page);
-        HotPage& hot = found->second;
+        HotPage& hot = at->second;
         if (lines != 0) {
             hot.unchanged = 0;
-            std::ranges::copy(page_at(page), hot.shadow.begin());
+            copy_lines(lines, page_at(page), hot.shadow);
         } else if (++hot.unchanged == kColdAfter) {
             set_bit(to_clear_, page);
             clear_bit(is_hot_, page);
-            hot_.erase(found);
+            at = hot_.erase(at);
+            continue;
         }
+        ++at;
     }
     for (std::size_t i = 0; i < to_heat_.size(); ++i) {
         for (std::uint64_t pages = to_heat_[i]; pages != 0; pages &= pages - 1) {

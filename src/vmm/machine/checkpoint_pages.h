@@ -12,6 +12,7 @@
 #include "replay/log_format.h"
 #include "replay/record_codec.h"
 #include "vmm/machine/checkpoint_codec.h"
+#include "vmm/machine/checkpoint_costs.h"
 #include "vmm/machine/dirty_log.h"
 
 namespace ftvmm::machine {
@@ -25,7 +26,7 @@ namespace ftvmm::machine {
 // cold   in the log            the last harvest        whole               cleared: cold
 // cold   in the log            the last two harvests   whole               hot: its bit stays
 // hot    differs from shadow   -                       lines that differ   hot
-// hot    as its shadow         -                       -                   hot; the 32nd time cold
+// hot    as its shadow         -                       -                   hot; the 16th time cold
 //
 // A hot page costs the guest no fault. Its shadow is the page as of the last checkpoint, on both
 // sides, made of the checkpoints alone. The follower's own replay has moved its page since, up to
@@ -46,7 +47,7 @@ namespace ftvmm::machine {
 // Bounds the shadows (16 MiB), and what comparing them costs: some milliseconds.
 inline constexpr std::size_t kMaxHotPages = 4096;
 // A page that has not changed for so many checkpoints is cold again.
-inline constexpr unsigned kColdAfter = 32;
+inline constexpr unsigned kColdAfter = 16;
 // What a record of the log takes.
 inline constexpr std::size_t kMaxCheckpointBytes =
     replay::kMaxRecordBytes - replay::RecordEncoder::kMaxPlainBytes;
@@ -56,9 +57,9 @@ using PageBytes = std::array<std::byte, kPageBytes>;
 class CheckpointMaker {
   public:
     // The row of checkpoints that begins here builds on none before it. Requires that a follower
-    // that stands at the same landmark has the same memory, but for what is in `log`, which
-    // outlives this.
-    CheckpointMaker(DirtyLog& log, std::span<const std::byte> memory,
+    // that stands at the same landmark has the same memory, but for what is in `log`. That and
+    // `costs`, in which it counts, outlive this.
+    CheckpointMaker(DirtyLog& log, std::span<const std::byte> memory, CheckpointCosts& costs,
                     std::size_t max_bytes = kMaxCheckpointBytes);
 
     // At a landmark, where follower and machine have the same memory: what was written so far need
@@ -85,6 +86,7 @@ class CheckpointMaker {
     void sort_dirty(std::span<const std::uint64_t> dirty);
     void add_cold_pages(CheckpointEncoder& out) const;
     [[nodiscard]] std::vector<Difference> add_hot_pages(CheckpointEncoder& out) const;
+    void count(std::span<const Difference> differences) const;
     void commit(std::span<const Difference> differences);
 
     DirtyLog* log_;
@@ -98,6 +100,7 @@ class CheckpointMaker {
     std::vector<std::uint64_t> to_send_;   // In this one, and cold behind it.
     std::vector<std::uint64_t> to_heat_;
     std::vector<std::uint64_t> to_clear_;
+    CheckpointCosts* costs_;
 };
 
 class CheckpointLoader {

@@ -5,6 +5,9 @@
 #include <array>
 #include <optional>
 #include <span>
+#include <utility>
+
+#include "base/overloaded.h"
 
 namespace ftvmm::machine {
 
@@ -66,7 +69,54 @@ std::optional<std::uint64_t> answer_to(const Other& /*exit*/) {
     return std::nullopt;
 }
 
+// An input but for its bytes, and these.
+struct Given {
+    std::uint64_t what = 0;
+    std::uint64_t more = 0;
+    std::span<const std::byte> bytes;
+};
+
+Given given_by(const replay::Input& input) {
+    using namespace replay::input;
+    const auto number = [](std::chrono::nanoseconds ns) {
+        return static_cast<std::uint64_t>(ns.count());
+    };
+    return std::visit(Overloaded{
+                          [&](const Time& time) {
+                              return Given{number(time.now.time_since_epoch()), 0, {}};
+                          },
+                          [&](const WallClock& clock) {
+                              return Given{number(clock.at.time_since_epoch()), 0, {}};
+                          },
+                          [](const ConsoleBytes& typed) {
+                              return Given{static_cast<std::uint64_t>(typed.port), 0, typed.bytes};
+                          },
+                          [](const Packet& packet) {
+                              return Given{packet.nic, 0, packet.frame};
+                          },
+                          [](const DiskCompletion& end) {
+                              return Given{std::uint64_t{end.disk} << 1U | std::uint64_t{end.ok},
+                                           end.id, end.data};
+                          },
+                          [](const Entropy& entropy) {
+                              return Given{entropy.id, 0, entropy.bytes};
+                          },
+                          [](const PowerButton&) { return Given{}; },
+                      },
+                      input);
+}
+
 }  // namespace
+
+void ExitDigest::add_input(const replay::Input& input) {
+    const Given given = given_by(input);
+    const std::array<std::uint64_t, 4> words{input.index(), given.what, given.more,
+                                             given.bytes.size()};
+    given_ = XXH3_64bits_withSeed(words.data(), sizeof words, given_);
+    if (!given.bytes.empty()) {
+        given_ = XXH3_64bits_withSeed(given.bytes.data(), given.bytes.size(), given_);
+    }
+}
 
 void ExitDigest::add_answer(const kvm::Exit& exit) {
     const auto answer = std::visit([](const auto& it) { return answer_to(it); }, exit);
@@ -76,10 +126,28 @@ void ExitDigest::add_answer(const kvm::Exit& exit) {
 void ExitDigest::add(const kvm::Exit& exit, const kvm_regs& regs) {
     const Facts facts = std::visit([](const auto& it) { return facts_of(it); }, exit);
     last_ = {exit.index(), facts.where, facts.how};
-    const std::array<std::uint64_t, 21> words{
-        exit.index(), facts.where, facts.how, regs.rax, regs.rbx, regs.rcx, regs.rdx,
-        regs.rsi,     regs.rdi,    regs.rsp,  regs.rbp, regs.r8,  regs.r9,  regs.r10,
-        regs.r11,     regs.r12,    regs.r13,  regs.r14, regs.r15, regs.rip, regs.rflags & ~kRf};
+    const std::array<std::uint64_t, 22> words{exit.index(),
+                                              facts.where,
+                                              facts.how,
+                                              regs.rax,
+                                              regs.rbx,
+                                              regs.rcx,
+                                              regs.rdx,
+                                              regs.rsi,
+                                              regs.rdi,
+                                              regs.rsp,
+                                              regs.rbp,
+                                              regs.r8,
+                                              regs.r9,
+                                              regs.r10,
+                                              regs.r11,
+                                              regs.r12,
+                                              regs.r13,
+                                              regs.r14,
+                                              regs.r15,
+                                              regs.rip,
+                                              regs.rflags & ~kRf,
+                                              std::exchange(given_, 0)};
     value_ = XXH3_64bits_withSeed(words.data(), sizeof words, value_);
     if (!facts.data.empty()) {
         value_ = XXH3_64bits_withSeed(facts.data.data(), facts.data.size(), value_);

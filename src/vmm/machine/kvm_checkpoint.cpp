@@ -14,10 +14,11 @@ constexpr std::uint64_t kCr4Pge = 1U << 7U;
 
 Result<void> KvmMachine::track_dirty_pages() {
     FTVMM_CHECK(at_landmark_, "what was written is agreed on at landmarks alone");
+    FTVMM_CHECK(!do_disks_reach_memory(), "what disks write by themselves is not tracked");
     if (!dirty_log_) {
         FTVMM_ASSIGN(dirty_log_, KvmDirtyLog::start(vm_.vm, vm_.memory));
     }
-    checkpoint_maker_.emplace(*dirty_log_, vm_.memory.bytes());
+    checkpoint_maker_.emplace(*dirty_log_, vm_.memory.bytes(), *checkpoint_costs_);
     return checkpoint_maker_->settle();
 }
 
@@ -57,7 +58,9 @@ Result<std::vector<std::byte>> KvmMachine::take_checkpoint() {
         return fail("this machine takes no checkpoints: what its guest writes is not tracked");
     }
     if (at_landmark_) FTVMM_TRY(leave_landmark());
+    PartTimer timer(*checkpoint_costs_);
     FTVMM_ASSIGN(const CpuState cpu, read_cpu_state(vm_.vcpu, config_.cpu_model));
+    timer.end(CheckpointCosts::kCpu);
     FTVMM_ASSIGN(auto bytes, checkpoint_maker_->harvest(cpu));
     reach_checkpoint();
     return bytes;

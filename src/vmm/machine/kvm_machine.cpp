@@ -121,6 +121,15 @@ Result<boot::TscPatchReport> KvmMachine::load(const PowerOn& start) {
     return report;
 }
 
+Result<void> KvmMachine::mark_tsc(std::uint16_t mark) {
+    constexpr std::uint32_t kTimeStampCounter = 0x10;
+    constexpr unsigned kMarkShift = 48;
+    kvm_msr_entry entry{};
+    entry.index = kTimeStampCounter;
+    entry.data = std::uint64_t{mark} << kMarkShift;
+    return vm_.vcpu.set_msrs(std::span(&entry, 1));
+}
+
 std::string KvmMachine::describe() const {
     const auto ms = [](GuestTime::duration time) {
         return std::chrono::duration<double, std::milli>(time).count();
@@ -136,12 +145,14 @@ std::string KvmMachine::describe() const {
 
 Result<KvmMachine::State> KvmMachine::state() const {
     FTVMM_CHECK(complete_ && !waiting_, "a machine is saved between two instructions");
+    FTVMM_CHECK(!do_disks_reach_memory(), "disks do not reach the memory that is saved");
     State state;
     state.cpuid = vm_.cpuid;
     FTVMM_ASSIGN(state.cpu, read_cpu_state(vm_.vcpu, config_.cpu_model));
     state.platform = platform_.state();
     state.exits = exits_;
     state.digest = digest_.value();
+    state.given_digest = digest_.given();
     state.halted = halted_;
     state.checkpoints = checkpoints_;
     return state;
@@ -160,7 +171,7 @@ Result<std::unique_ptr<KvmMachine>> KvmMachine::restore(const kvm::System& syste
     FTVMM_TRY(machine->platform_.restore(config.virtio, state.platform));
     FTVMM_TRY(write_cpu_state(machine->vm_.vcpu, config.cpu_model, state.cpu));
     machine->exits_ = state.exits;
-    machine->digest_ = ExitDigest(state.digest);
+    machine->digest_ = ExitDigest(state.digest, state.given_digest);
     machine->halted_ = state.halted;
     machine->checkpoints_ = state.checkpoints;
     // KVM says only as it leaves a run whether the guest can take an interrupt.
@@ -169,6 +180,17 @@ Result<std::unique_ptr<KvmMachine>> KvmMachine::restore(const kvm::System& syste
         return fail("KVM ran a restored guest that it was told to leave alone");
     }
     return machine;
+}
+
+void KvmMachine::let_disks_reach_memory(bool on) {
+    FTVMM_CHECK(!on || (!only_at_landmarks_ && !dirty_log_),
+                "disks reach the memory of a machine that runs for itself alone");
+    platform_.move_disk_data_in_place(on);
+}
+
+void KvmMachine::interrupt_at_landmarks_only() {
+    FTVMM_CHECK(!do_disks_reach_memory(), "disks do not reach the memory of a recorded machine");
+    only_at_landmarks_ = true;
 }
 
 // KVM knows only behind an instruction: the access that it exited with may end in a fault, or in

@@ -23,6 +23,7 @@
 #include "vmm/machine/cpu_state.h"
 #include "vmm/machine/dirty_log.h"
 #include "vmm/machine/exit_digest.h"
+#include "vmm/machine/page_set.h"
 #include "vmm/machine/platform.h"
 #include "vmm/memory/guest_memory.h"
 
@@ -76,6 +77,7 @@ class KvmMachine final : public replay::GuestMachine {
         Platform::State platform;
         std::uint64_t exits = 0;
         std::uint64_t digest = 0;
+        std::uint64_t given_digest = 0;  // ExitDigest::given().
         bool halted = false;
         std::uint64_t checkpoints = 0;
     };
@@ -89,7 +91,22 @@ class KvmMachine final : public replay::GuestMachine {
 
     // From here on, interrupts reach the guest at landmarks alone, not where a kick has ended a
     // run: for a run that is recorded or replayed.
-    void interrupt_at_landmarks_only() { only_at_landmarks_ = true; }
+    // Disks do not reach its memory.
+    void interrupt_at_landmarks_only();
+
+    // From here on, or until told otherwise, disks read and write the guest's memory by themselves,
+    // while it runs: it costs no copies, but what the guest does is no function of its inputs. For
+    // a run that nobody records or follows; requires that nothing is tracked.
+    void let_disks_reach_memory(bool on);
+    // Whether they may, or still do after it was switched off, until their requests have ended.
+    // Nobody may record, follow, copy or save the machine before.
+    [[nodiscard]] bool do_disks_reach_memory() const {
+        return platform_.is_disk_data_moving_in_place();
+    }
+
+    // From here on the upper 16 bits of the guest's time stamp counter are `mark`, for a day or so:
+    // what programs keep of it can be told from all else in memory. Before the first run.
+    [[nodiscard]] Result<void> mark_tsc(std::uint16_t mark);
 
     // As run(), but no further than the end of the instruction that the guest stands in; Kicked
     // means that it stands between two. An instruction that has more to ask gives Exit or
@@ -97,8 +114,9 @@ class KvmMachine final : public replay::GuestMachine {
     // save may take an interrupt earlier for it, at an end where it would have run on to a window:
     // whoever repeats the run completes at the same landmark.
     [[nodiscard]] Result<replay::Stop> complete();
-    // Requires that complete() gave Kicked, that nothing ran since, and that all outputs were
-    // taken. So no access waits for the time: a state need not hold one.
+    // Requires that complete() gave Kicked, that nothing ran since, that all outputs were taken,
+    // and that disks do not reach the memory. So no access waits for the time: a state need not
+    // hold one.
     [[nodiscard]] Result<State> state() const;
     [[nodiscard]] const GuestMemory& memory() const { return vm_.memory; }
     [[nodiscard]] const MachineConfig& config() const { return config_; }
@@ -109,7 +127,10 @@ class KvmMachine final : public replay::GuestMachine {
     [[nodiscard]] replay::Landmark landmark() const override {
         return {.exits = exits_, .checkpoints = checkpoints_};
     }
-    void apply(const replay::Input& input) override { platform_.apply(input); }
+    void apply(const replay::Input& input) override {
+        digest_.add_input(input);
+        platform_.apply(input);
+    }
     [[nodiscard]] std::vector<replay::Output> take_outputs() override {
         return platform_.take_outputs();
     }
@@ -133,6 +154,21 @@ class KvmMachine final : public replay::GuestMachine {
     // Nothing has changed where the bytes themselves are no checkpoint, or not the next; after any
     // other error the machine can not go on.
     [[nodiscard]] Result<void> load_checkpoint(std::span<const std::byte> state) override;
+
+    // A copy of this machine is made while it runs plainly: begin_copy(), then its pages, and again
+    // those that take_written_pages() tells of; at last, behind complete(), the rest of them and
+    // state(). Who restores that has a machine that stands where this one does, and both call
+    // that place a landmark from lead_from_here() on. What was taken of them must have been read
+    // after the call that told of them. Tracking costs the guest a fault for each page it writes.
+    [[nodiscard]] Result<void> begin_copy();
+    // The pages written since the last call, or since begin_copy(): by the guest, or for it.
+    [[nodiscard]] Result<PageSet> take_written_pages();
+    // From here on this machine is recorded, for a follower that stands where it stands. Requires
+    // what state() does.
+    [[nodiscard]] Result<void> lead_from_here();
+    // Nobody copies or follows it any more: it runs plainly again, and nothing is tracked.
+    [[nodiscard]] Result<void> run_alone();
+
     [[nodiscard]] std::optional<GuestTime> next_deadline() const override {
         return platform_.next_deadline();
     }
@@ -182,6 +218,9 @@ class KvmMachine final : public replay::GuestMachine {
     [[nodiscard]] const ExitCounts& exit_counts() const { return *counts_; }
     // Goes on counting in `counts`, which outlives the machine.
     void count_into(ExitCounts& counts) { counts_ = &counts; }
+    // The costs of its checkpoints go into `costs`, which outlives the machine; before
+    // track_dirty_pages().
+    void cost_into(CheckpointCosts& costs) { checkpoint_costs_ = &costs; }
     // Where the guest stands, in one line for people.
     [[nodiscard]] std::string describe() const;
     // How the kernel's code was changed; nothing in a restored machine.
@@ -240,6 +279,8 @@ class KvmMachine final : public replay::GuestMachine {
     // Where checkpoints are taken.
     std::unique_ptr<KvmDirtyLog> dirty_log_;
     std::optional<CheckpointMaker> checkpoint_maker_;
+    CheckpointCosts own_costs_;
+    CheckpointCosts* checkpoint_costs_ = &own_costs_;
     // Where they are loaded.
     CheckpointLoader checkpoint_loader_;
     std::optional<bool> has_nested_paging_;

@@ -114,6 +114,7 @@ Result<EncodedState> encode_state(const MachineState& state) {
     *to.mutable_platform() = encode(out, state.machine.platform);
     to.set_exits(state.machine.exits);
     to.set_digest(state.machine.digest);
+    to.set_given_digest(state.machine.given_digest);
     to.set_halted(state.machine.halted);
     to.set_checkpoints(state.machine.checkpoints);
     EncodedState encoded{to.SerializeAsString(), out.take_bulk()};
@@ -142,6 +143,7 @@ Result<MachineState> decode_state(std::string_view message, std::span<const std:
     state.machine.platform = decode(in, from.platform());
     state.machine.exits = from.exits();
     state.machine.digest = from.digest();
+    state.machine.given_digest = from.given_digest();
     state.machine.halted = from.halted();
     state.machine.checkpoints = from.checkpoints();
     FTVMM_TRY(in.result());

@@ -74,6 +74,20 @@ ChunkCodec::ChunkCodec()
 
 Result<ChunkCodec::Chunk> ChunkCodec::pack(std::span<const std::byte> memory,
                                            std::uint64_t first_page) {
+    return pack_if(memory, first_page,
+                   [](std::uint64_t, std::span<const std::byte> page) { return !is_zero(page); });
+}
+
+Result<ChunkCodec::Chunk> ChunkCodec::pack(std::span<const std::byte> memory,
+                                           std::uint64_t first_page, const PageSet& wanted) {
+    return pack_if(memory, first_page, [&wanted](std::uint64_t number, std::span<const std::byte>) {
+        return wanted.has(number);
+    });
+}
+
+template <class Wants>
+Result<ChunkCodec::Chunk> ChunkCodec::pack_if(std::span<const std::byte> memory,
+                                              std::uint64_t first_page, Wants wants) {
     Chunk chunk;
     chunk.header.first_page = first_page;
     const auto rest = memory.subspan(first_page * kPageBytes);
@@ -81,7 +95,7 @@ Result<ChunkCodec::Chunk> ChunkCodec::pack(std::span<const std::byte> memory,
     std::size_t used = 0;
     for (std::size_t page = 0; page < pages.size() / kPageBytes; ++page) {
         const auto bytes = pages.subspan(page * kPageBytes, kPageBytes);
-        if (is_zero(bytes)) continue;
+        if (!wants(first_page + page, bytes)) continue;
         chunk.header.pages.at(page / 8) |= static_cast<std::uint8_t>(1U << (page % 8));
         std::memcpy(&pages_.at(used), bytes.data(), bytes.size());
         used += bytes.size();

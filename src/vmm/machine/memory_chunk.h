@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "vmm/machine/page_set.h"
 #include "vmm/memory/gpa.h"
 
 namespace ftvmm::machine {
@@ -54,11 +55,17 @@ class ChunkCodec {
     };
     // The chunk of `memory` from `first_page` on; its count() is 0 where all of it is zero.
     [[nodiscard]] Result<Chunk> pack(std::span<const std::byte> memory, std::uint64_t first_page);
+    // The same of those of its pages alone that are in `wanted`, the zero ones among them.
+    [[nodiscard]] Result<Chunk> pack(std::span<const std::byte> memory, std::uint64_t first_page,
+                                     const PageSet& wanted);
     // Puts the pages of a chunk into `memory`.
     [[nodiscard]] Result<void> unpack(const ChunkHeader& header, std::span<const std::byte> data,
                                       std::span<std::byte> memory);
 
   private:
+    template <class Wants>
+    [[nodiscard]] Result<Chunk> pack_if(std::span<const std::byte> memory, std::uint64_t first_page,
+                                        Wants wants);
     struct Free {
         void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
         void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }

@@ -87,6 +87,12 @@ class Platform {
     [[nodiscard]] std::optional<std::uint64_t> read_msr(std::uint32_t msr) const;
     [[nodiscard]] bool write_msr(std::uint32_t msr, std::uint64_t value);
 
+    // As of Blk::move_in_place(), for every disk. Pure no more while data moves in place.
+    void move_disk_data_in_place(bool on) { virtio_.move_disk_data_in_place(on); }
+    [[nodiscard]] bool is_disk_data_moving_in_place() const {
+        return virtio_.is_disk_data_moving_in_place();
+    }
+
     void apply(const replay::Input& input);
     [[nodiscard]] bool wants_packets(std::uint32_t nic) const { return virtio_.wants_packets(nic); }
     [[nodiscard]] bool wants_console_bytes(replay::ConsolePort port) const;

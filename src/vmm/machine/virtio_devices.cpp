@@ -146,6 +146,16 @@ void VirtioDevices::ask_again() {
         report_offload(nic);
 }
 
+void VirtioDevices::move_disk_data_in_place(bool on) {
+    for (virtio::Blk& disk : disks_)
+        disk.move_in_place(on);
+}
+
+bool VirtioDevices::is_disk_data_moving_in_place() const {
+    return std::ranges::any_of(disks_,
+                               [](const virtio::Blk& disk) { return disk.is_moving_in_place(); });
+}
+
 void VirtioDevices::advance(virtio::Dma& dma, GuestTime now) {
     now_ = now;
     for (Nic& nic : nics_)
@@ -213,15 +223,17 @@ void VirtioDevices::ring(virtio::Dma& dma, std::uint8_t slot, std::uint16_t queu
 
 void VirtioDevices::ring_disk(virtio::Dma& dma, std::uint32_t disk, std::uint16_t queue) {
     auto work = disks_.at(disk).notify(dma, queue);
-    for (auto& request : work.requests)
-        ask_disk(disk, std::move(request));
+    for (auto& request : work.requests) {
+        auto place = request.place.empty() ? MemoryPieces() : dma.pieces_of(request.place);
+        ask_disk(disk, std::move(request), std::move(place));
+    }
     add_messages(work.interrupts);
 }
 
-void VirtioDevices::ask_disk(std::uint32_t disk, virtio::BlkRequest request) {
-    outputs_.emplace_back(replay::output::DiskRequest{disk, request.id, operation_of(request.kind),
-                                                      request.sector * virtio::kSectorBytes,
-                                                      request.length, std::move(request.data)});
+void VirtioDevices::ask_disk(std::uint32_t disk, virtio::BlkRequest request, MemoryPieces place) {
+    outputs_.emplace_back(replay::output::DiskRequest{
+        disk, request.id, operation_of(request.kind), request.sector * virtio::kSectorBytes,
+        request.length, std::move(request.data), std::move(place)});
 }
 
 void VirtioDevices::ring_rng(virtio::Dma& dma, std::uint16_t queue) {
@@ -295,6 +307,15 @@ void VirtioDevices::receive_packet(virtio::Dma& dma, const replay::input::Packet
     Nic& nic = nics_[packet.nic];
     const bool fits = packet.frame.size() <= virtio::kMaxFrameBytes;
     if (!fits || nic.waiting.size() >= kMaxWaitingPackets) return;
+    if (nic.waiting.empty()) {
+        // Almost always: it is copied once, into the guest.
+        const auto received = nic.device.receive_one(dma, packet.frame);
+        add_messages(received.interrupts);
+        if (received.taken == 0) {
+            nic.waiting.emplace_back(packet.frame.begin(), packet.frame.end());
+        }
+        return;
+    }
     nic.waiting.emplace_back(packet.frame.begin(), packet.frame.end());
     deliver_waiting_packets(dma, nic);
 }

@@ -76,6 +76,10 @@ class VirtioDevices {
     // Messages and outputs that were not taken are no part of it: take them first.
     [[nodiscard]] State state() const;
 
+    // As of Blk::move_in_place(), for every disk.
+    void move_disk_data_in_place(bool on);
+    [[nodiscard]] bool is_disk_data_moving_in_place() const;
+
     // Guest time is now `now`.
     void advance(virtio::Dma& dma, GuestTime now);
     // When advance() next has something to do.
@@ -126,7 +130,7 @@ class VirtioDevices {
     void report_change_of_offload(std::uint32_t nic);
     void report_offload(std::uint32_t nic);
     void ask_again();
-    void ask_disk(std::uint32_t disk, virtio::BlkRequest request);
+    void ask_disk(std::uint32_t disk, virtio::BlkRequest request, MemoryPieces place = {});
     void ask_entropy(const virtio::RngRequest& request);
     void add_messages(const virtio::Interrupts& interrupts);
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -27,15 +28,16 @@ struct RamBlock {
 //
 // Every address that comes from the guest goes through find(), which never reaches outside. Moving
 // a GuestMemory does not move its bytes, so KVM's slot stays valid. Owned by the machine; any
-// thread may read, and writes happen only while the vCPU is not running.
+// thread may read, and writes happen only while the vCPU is not running, but for those of disks
+// that were given pieces of it: owner() keeps these.
 class GuestMemory {
   public:
     // `size` is a multiple of the page size and not 0.
     static Result<GuestMemory> create(std::uint64_t size);
 
-    [[nodiscard]] std::uint64_t size() const { return mapping_.bytes().size(); }
+    [[nodiscard]] std::uint64_t size() const { return bytes().size(); }
     // All of it, in guest-physical order, without the hole between the blocks.
-    [[nodiscard]] std::span<std::byte> bytes() const { return mapping_.bytes(); }
+    [[nodiscard]] std::span<std::byte> bytes() const { return mapping_->bytes(); }
     // One block, or two where the size exceeds kLowRamEnd, lowest first.
     [[nodiscard]] std::vector<RamBlock> blocks() const;
     // The `length` bytes at `address`, or an empty span where any of them is not RAM.
@@ -43,9 +45,13 @@ class GuestMemory {
     // Copies `source` to `address`; false, and nothing copied, where it does not fit.
     [[nodiscard]] bool write(Gpa address, std::span<const std::byte> source) const;
 
+    // Whoever holds it has the bytes, though the machine be gone.
+    [[nodiscard]] std::shared_ptr<const void> owner() const { return mapping_; }
+
   private:
-    explicit GuestMemory(Mapping mapping) : mapping_(std::move(mapping)) {}
-    Mapping mapping_;
+    explicit GuestMemory(Mapping mapping)
+        : mapping_(std::make_shared<const Mapping>(std::move(mapping))) {}
+    std::shared_ptr<const Mapping> mapping_;
 };
 
 }  // namespace ftvmm

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "base/check.h"
 #include "vmm/pci/little_endian.h"
 
 namespace ftvmm::virtio {
@@ -56,6 +57,30 @@ bool has_data(BlkRequest::Kind kind) {
     return kind == BlkRequest::Kind::kRead || kind == BlkRequest::Kind::kWrite;
 }
 
+// Those of the data's `length` bytes in `ranges`, which has `before` other bytes ahead of them and
+// perhaps some behind; neighbours are one. Nothing where they are not whole pages.
+std::vector<Range> whole_pages(std::span<const Range> ranges, std::uint64_t before,
+                               std::uint64_t length) {
+    std::vector<Range> place;
+    for (const Range& range : ranges) {
+        const std::uint64_t skipped = std::min<std::uint64_t>(before, range.length);
+        const std::uint64_t count = std::min<std::uint64_t>(range.length - skipped, length);
+        before -= skipped;
+        length -= count;
+        if (count == 0) continue;
+        const Gpa address = range.address + skipped;
+        if (address.value() % kPageBytes != 0 || count % kPageBytes != 0) return {};
+        const bool is_next =
+            !place.empty() && place.back().address + place.back().length == address;
+        if (is_next) {
+            place.back().length += static_cast<std::uint32_t>(count);
+        } else {
+            place.push_back({address, static_cast<std::uint32_t>(count)});
+        }
+    }
+    return place;
+}
+
 }  // namespace
 
 struct Blk::Header {
@@ -75,6 +100,20 @@ Blk::Blk(const BlkConfig& config) : Transport(device_type(config)), config_(conf
     pci::store_at(bytes, kDiscardSectorAlignment, kDiscardAlignment);
     pci::store_at(bytes, kMaxWriteZeroesSectors, kMaxZeroSectors);
     pci::store_at(bytes, kMaxWriteZeroesSegments, std::uint32_t{1});
+}
+
+Blk::State Blk::state() const {
+    FTVMM_CHECK(in_place_.empty(), "a disk that is saved moves nothing in place");
+    return {transport_state(), in_flight_.entries(), in_flight_.next_id()};
+}
+
+void Blk::on_reset() {
+    in_flight_.forget();
+    first_since_reset_ = in_flight_.next_id();
+}
+
+bool Blk::is_settling() const {
+    return !in_place_.empty() && in_place_.front() < first_since_reset_;
 }
 
 Result<Blk> Blk::from_state(const BlkConfig& config, const State& state) {
@@ -128,7 +167,13 @@ Blk::Work Blk::notify(Dma& dma, std::uint16_t index) {
     return work;
 }
 
-std::optional<BlkRequest> Blk::take(Dma& dma, const Chain& chain) {
+PlacedRequest Blk::add(const Chain& chain, BlkRequest request, std::vector<Range> place) {
+    PlacedRequest placed{in_flight_.add(chain, std::move(request)), std::move(place)};
+    if (!placed.place.empty()) in_place_.push_back(placed.id);
+    return placed;
+}
+
+std::optional<PlacedRequest> Blk::take(Dma& dma, const Chain& chain) {
     const auto bytes = gather(dma, chain.readable, kHeaderBytes);
     if (bytes.size() < kHeaderBytes || chain.writable.empty() ||
         in_flight_.entries().size() >= queue(0).state().size) {
@@ -142,7 +187,7 @@ std::optional<BlkRequest> Blk::take(Dma& dma, const Chain& chain) {
     if (header.type == kFlush && took(blk_feature::kFlush)) {
         BlkRequest request;
         request.kind = BlkRequest::Kind::kFlush;
-        return in_flight_.add(chain, std::move(request));
+        return add(chain, std::move(request));
     }
     if ((header.type == kDiscard && took(blk_feature::kDiscard)) ||
         (header.type == kWriteZeroes && took(blk_feature::kWriteZeroes))) {
@@ -156,7 +201,7 @@ std::optional<BlkRequest> Blk::take(Dma& dma, const Chain& chain) {
     return std::nullopt;
 }
 
-std::optional<BlkRequest> Blk::take_data(Dma& dma, const Chain& chain, const Header& header) {
+std::optional<PlacedRequest> Blk::take_data(Dma& dma, const Chain& chain, const Header& header) {
     const bool is_write = header.type == kOut;
     BlkRequest request;
     request.kind = is_write ? BlkRequest::Kind::kWrite : BlkRequest::Kind::kRead;
@@ -168,16 +213,21 @@ std::optional<BlkRequest> Blk::take_data(Dma& dma, const Chain& chain, const Hea
         answer(dma, chain.head, chain.writable, kIoError);
         return std::nullopt;
     }
+    if (moves_in_place_) {
+        auto place = is_write ? whole_pages(chain.readable, kHeaderBytes, request.length)
+                              : whole_pages(chain.writable, 0, request.length);
+        if (!place.empty()) return add(chain, std::move(request), std::move(place));
+    }
     if (is_write) {
         AlignedBuffer data(request.length);
         gather(dma, chain.readable, kHeaderBytes, data.bytes());
         request.data = SharedBytes(std::move(data));
     }
-    return in_flight_.add(chain, std::move(request));
+    return add(chain, std::move(request));
 }
 
 // One range to a request: the configuration says so.
-std::optional<BlkRequest> Blk::take_zeroes(Dma& dma, const Chain& chain, const Header& header) {
+std::optional<PlacedRequest> Blk::take_zeroes(Dma& dma, const Chain& chain, const Header& header) {
     const auto bytes = gather(dma, chain.readable, kHeaderBytes + kZeroBytes);
     if (total_length(chain.readable) != kHeaderBytes + kZeroBytes) {
         answer(dma, chain.head, chain.writable, kIoError);
@@ -200,7 +250,7 @@ std::optional<BlkRequest> Blk::take_zeroes(Dma& dma, const Chain& chain, const H
         answer(dma, chain.head, chain.writable, kIoError);
         return std::nullopt;
     }
-    return in_flight_.add(chain, std::move(request));
+    return add(chain, std::move(request));
 }
 
 void Blk::answer_id(Dma& dma, const Chain& chain) {
@@ -217,22 +267,25 @@ void Blk::answer_id(Dma& dma, const Chain& chain) {
 // The status is the chain's last byte. The used length counts bytes from the front that were all
 // written (virtio 1.2, 2.7.8.2): 0 where the status alone was, behind data that was not.
 void Blk::answer(Dma& dma, std::uint16_t head, std::span<const Range> writable, std::uint8_t status,
-                 std::span<const std::byte> data) {
+                 std::span<const std::byte> data, bool is_in_place) {
     const std::uint64_t room = total_length(writable);
     (void)scatter(dma, writable, 0, data);
     const std::array last{static_cast<std::byte>(status)};
     (void)scatter(dma, writable, room - 1, last);
-    const bool is_whole = data.size() + 1 == room;
+    const bool is_whole = is_in_place || data.size() + 1 == room;
     queue(0).push_used(dma, head, static_cast<std::uint32_t>(is_whole ? room : data.size()));
 }
 
 Interrupts Blk::complete(Dma& dma, std::uint64_t id, bool ok, std::span<const std::byte> data) {
+    const bool was_in_place = std::erase(in_place_, id) > 0;
     const auto done = in_flight_.take(id);
     // With a broken queue, or without bus mastering, the answer has nowhere to go.
     if (!done || !may_work(0)) return {};
     Interrupts interrupts;
     if (done->request.kind != BlkRequest::Kind::kRead) {
         answer(dma, done->head, done->writable, ok ? kOk : kIoError);
+    } else if (ok && was_in_place) {
+        answer(dma, done->head, done->writable, kOk, {}, true);
     } else if (ok && data.size() == done->request.length) {
         answer(dma, done->head, done->writable, kOk, data);
     } else {

@@ -55,6 +55,12 @@ struct BlkRequest {
     bool operator==(const BlkRequest&) const = default;
 };
 
+// A request, and where in guest memory its data lies if the disk moves it there by itself: whole
+// pages, as any disk can.
+struct PlacedRequest : BlkRequest {
+    std::vector<Range> place;  // Empty where the data goes through `data` and complete().
+};
+
 // notify() turns chains into requests; the machine carries them out in any order and gives each
 // result to complete(). A flush covers the writes that were complete when it was asked for. A
 // request goes
@@ -63,6 +69,9 @@ struct BlkRequest {
 //   chain -> answered       notify(), where the disk is not needed: GET_ID, and what is refused
 //   in flight -> answered   complete()
 //   in flight -> forgotten  the driver resets the device
+//
+// Where data is moved in place the guest finds what the disk did when the disk does it, and not at
+// an exit: then what the guest does follows from its inputs no more.
 //
 // Requests that make no sense are answered with IOERR or, where the type or a flag is unknown,
 // UNSUPP. A chain without a header or a place for the status breaks the queue, and so do more
@@ -78,7 +87,7 @@ class Blk final : public Transport {
         bool operator==(const State&) const = default;
     };
     struct Work {
-        std::vector<BlkRequest> requests;  // In the driver's order.
+        std::vector<PlacedRequest> requests;  // In the driver's order.
         Interrupts interrupts;
     };
 
@@ -86,36 +95,48 @@ class Blk final : public Transport {
     // `config` is that of the device the state is from. The machine then carries out again all that
     // is in flight.
     static Result<Blk> from_state(const BlkConfig& config, const State& state);
-    [[nodiscard]] State state() const {
-        return {transport_state(), in_flight_.entries(), in_flight_.next_id()};
-    }
+    // Requires that nothing is moved in place: nobody could ask for it again.
+    [[nodiscard]] State state() const;
     [[nodiscard]] const Requests::Entries& in_flight() const { return in_flight_.entries(); }
+
+    // From here on the data of reads and writes is moved in place, where its pieces are whole
+    // pages, or none is; what is in flight goes on as it is.
+    void move_in_place(bool on) { moves_in_place_ = on; }
+    // Whether any data is, or may yet be: also of requests that a reset has forgotten.
+    [[nodiscard]] bool is_moving_in_place() const { return moves_in_place_ || !in_place_.empty(); }
 
     // Takes all that the driver has made available; call it when queue `index` was rung.
     [[nodiscard]] Work notify(Dma& dma, std::uint16_t index);
     // The result of request `id`; `data` is what a read found, and of another length it counts as
-    // not `ok`. An `id` that is not in flight does nothing.
+    // not `ok`; where it was moved in place there is none. An `id` that is not in flight does
+    // nothing.
     [[nodiscard]] Interrupts complete(Dma& dma, std::uint64_t id, bool ok,
                                       std::span<const std::byte> data = {});
 
   private:
     struct Header;
 
-    void on_reset() override { in_flight_.forget(); }
+    void on_reset() override;
+    [[nodiscard]] bool is_settling() const override;
     [[nodiscard]] Result<void> check(const InFlight<BlkRequest>& in_flight) const;
     // What to do with one chain: its request, if the disk is needed.
-    [[nodiscard]] std::optional<BlkRequest> take(Dma& dma, const Chain& chain);
-    [[nodiscard]] std::optional<BlkRequest> take_data(Dma& dma, const Chain& chain,
-                                                      const Header& header);
-    [[nodiscard]] std::optional<BlkRequest> take_zeroes(Dma& dma, const Chain& chain,
-                                                        const Header& header);
+    [[nodiscard]] std::optional<PlacedRequest> take(Dma& dma, const Chain& chain);
+    [[nodiscard]] std::optional<PlacedRequest> take_data(Dma& dma, const Chain& chain,
+                                                         const Header& header);
+    [[nodiscard]] PlacedRequest add(const Chain& chain, BlkRequest request,
+                                    std::vector<Range> place = {});
+    [[nodiscard]] std::optional<PlacedRequest> take_zeroes(Dma& dma, const Chain& chain,
+                                                           const Header& header);
     void answer_id(Dma& dma, const Chain& chain);
     void answer(Dma& dma, std::uint16_t head, std::span<const Range> writable, std::uint8_t status,
-                std::span<const std::byte> data = {});
+                std::span<const std::byte> data = {}, bool is_in_place = false);
     [[nodiscard]] bool is_in_range(std::uint64_t sector, std::uint64_t length) const;
 
     BlkConfig config_;
     Requests in_flight_;
+    bool moves_in_place_ = false;
+    std::vector<std::uint64_t> in_place_;  // What is moved so, oldest first,
+    std::uint64_t first_since_reset_ = 0;  // forgotten where it is older than this one.
 };
 
 }  // namespace ftvmm::virtio

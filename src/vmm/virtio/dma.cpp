@@ -37,6 +37,14 @@ bool Dma::write(Gpa address, std::span<const std::byte> source) {
     return true;
 }
 
+MemoryPieces Dma::pieces_of(std::span<const Range> ranges) const {
+    MemoryPieces pieces{{}, memory_->owner()};
+    pieces.pieces.reserve(ranges.size());
+    for (const Range& range : ranges)
+        pieces.pieces.push_back(memory_->find(range.address, range.length));
+    return pieces;
+}
+
 std::vector<std::uint64_t> Dma::take_written_pages() {
     for (const std::uint64_t page : written_pages_)
         is_written_[page] = false;

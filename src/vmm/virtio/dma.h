@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "base/memory_pieces.h"
 #include "vmm/memory/guest_memory.h"
 
 namespace ftvmm::virtio {
@@ -30,6 +31,10 @@ class Dma {
     [[nodiscard]] std::span<const std::byte> read(Gpa address, std::uint64_t length) const;
     // False, and nothing written, where any of it is not RAM.
     [[nodiscard]] bool write(Gpa address, std::span<const std::byte> source);
+
+    // Where `ranges` lie, for a disk that reads or writes them by itself. What it writes is not
+    // remembered: not where somebody asks for the pages that were written.
+    [[nodiscard]] MemoryPieces pieces_of(std::span<const Range> ranges) const;
 
     // The pages written since the last call, each once, as page numbers in the order of their first
     // write.

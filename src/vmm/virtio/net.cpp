@@ -111,21 +111,35 @@ Net::Received Net::receive(Dma& dma, std::span<const NetFrame> frames) {
         return received;
     }
     for (const NetFrame& frame : frames) {
-        const Fate fate = give(dma, frame);
-        if (fate == Fate::kNotTaken) {
-            queue(kReceive).want_notification(dma);
-            break;
-        }
-        ++received.taken;
-        if (fate == Fate::kDropped) ++received.dropped;
+        if (!offer(dma, frame, received)) break;
     }
     finish(dma, kReceive, received.interrupts);
     return received;
 }
 
+Net::Received Net::receive_one(Dma& dma, std::span<const std::byte> frame) {
+    if (!may_work(kReceive)) return {.taken = 1, .dropped = 1, .interrupts = {}};
+    Received received;
+    (void)offer(dma, frame, received);
+    finish(dma, kReceive, received.interrupts);
+    return received;
+}
+
+// Whether it was taken.
+bool Net::offer(Dma& dma, std::span<const std::byte> frame, Received& received) {
+    const Fate fate = give(dma, frame);
+    if (fate == Fate::kNotTaken) {
+        queue(kReceive).want_notification(dma);
+        return false;
+    }
+    ++received.taken;
+    if (fate == Fate::kDropped) ++received.dropped;
+    return true;
+}
+
 // A frame has one chain, or with MRG_RXBUF as many as it needs. One that no ring full of chains
 // like these can hold is dropped, or it would wait for ever.
-Net::Fate Net::give(Dma& dma, const NetFrame& frame) {
+Net::Fate Net::give(Dma& dma, std::span<const std::byte> frame) {
     const auto header = admit(frame, offload(), NetWay::kToGuest);
     if (!header) return Fate::kDropped;
     const std::size_t most =
@@ -154,10 +168,11 @@ std::optional<Chain> Net::pop_room(const Dma& dma) {
 }
 
 // `chains` have the room; each but the last is filled to its end (virtio 1.2, 5.1.6.4.1).
-void Net::fill(Dma& dma, std::span<const Chain> chains, NetHeader header, const NetFrame& frame) {
+void Net::fill(Dma& dma, std::span<const Chain> chains, NetHeader header,
+               std::span<const std::byte> frame) {
     pci::store_at(std::span<std::byte>(header), kNetHeaderBuffers,
                   static_cast<std::uint16_t>(chains.size()));
-    std::span<const std::byte> rest(frame);
+    std::span<const std::byte> rest = frame;
     rest = rest.subspan(scatter(dma, chains.front().writable, 0, header));
     std::uint64_t offset = kNetHeaderBytes;
     for (const Chain& chain : chains) {

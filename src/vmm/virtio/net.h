@@ -87,6 +87,8 @@ class Net final : public Transport {
     // that takes none has asked the driver to ring when it has room, so to repeat a run every call
     // is repeated, with the same frames.
     [[nodiscard]] Received receive(Dma& dma, std::span<const NetFrame> frames);
+    // The same of one frame.
+    [[nodiscard]] Received receive_one(Dma& dma, std::span<const std::byte> frame);
 
   private:
     enum class Fate : std::uint8_t { kGiven, kDropped, kNotTaken };
@@ -95,9 +97,11 @@ class Net final : public Transport {
     [[nodiscard]] bool took(std::uint64_t feature) const { return (negotiated() & feature) != 0; }
     [[nodiscard]] NetOffload host_offload() const;
     [[nodiscard]] std::optional<NetFrame> take(const Dma& dma, const Chain& chain) const;
-    [[nodiscard]] Fate give(Dma& dma, const NetFrame& frame);
+    [[nodiscard]] bool offer(Dma& dma, std::span<const std::byte> frame, Received& received);
+    [[nodiscard]] Fate give(Dma& dma, std::span<const std::byte> frame);
     [[nodiscard]] std::optional<Chain> pop_room(const Dma& dma);
-    void fill(Dma& dma, std::span<const Chain> chains, NetHeader header, const NetFrame& frame);
+    void fill(Dma& dma, std::span<const Chain> chains, NetHeader header,
+              std::span<const std::byte> frame);
 };
 
 }  // namespace ftvmm::virtio

@@ -65,7 +65,8 @@ struct DeviceType {
 //   0 -> ACKNOWLEDGE -> DRIVER -> FEATURES_OK -> DRIVER_OK     as the driver writes it
 //   FEATURES_OK is refused                  features that were not offered, or no VERSION_1
 //   any -> NEEDS_RESET                      the driver broke a queue: nothing runs until reset
-//   any -> 0                                the driver writes 0: all but BARs and MSI-X forgotten
+//   any -> 0                                the driver writes 0: all but BARs and MSI-X forgotten;
+//                                           it reads NEEDS_RESET for as long as is_settling()
 //
 // There is no interrupt line: without MSI-X a driver must look at the ISR by itself. Owned by the
 // machine; one thread.
@@ -117,6 +118,9 @@ class Transport : public pci::Function {
 
     // The driver has reset the device: what was in flight is forgotten.
     virtual void on_reset() = 0;
+    // Whether somebody may still write to the guest's memory for what was: until nobody does, the
+    // status does not read as 0, and the driver waits (virtio 1.2, 4.1.4.3.2).
+    [[nodiscard]] virtual bool is_settling() const { return false; }
 
     // Whether queue `index` exists and may be worked on now.
     [[nodiscard]] bool may_work(std::uint16_t index) const;

@@ -46,7 +46,8 @@ std::array<std::byte, kCommonBytes> Transport::common_image() const {
     put(kDriverFeature, half(driver_features_, driver_feature_select_));
     put(kConfigVector, config_vector_);
     put(kQueueCount, static_cast<std::uint16_t>(queues_.size()));
-    put(kStatus, status_);
+    put(kStatus,
+        is_settling() ? static_cast<std::uint8_t>(status_ | status::kNeedsReset) : status_);
     put(kGeneration, config_generation_);
     put(kQueueSelect, queue_select_);
     // A queue that does not exist has size 0.

@@ -104,6 +104,7 @@ TEST_CASE("The text holds the log's figures and nothing that moves a terminal's 
     CHECK_THAT(text, Catch::Contains("given at 4 exits and 1 checkpoint\n"));
     CHECK_THAT(text, Catch::Contains("12 records in 2 batches, "));
     CHECK_THAT(text, Catch::Contains(", 700 in the file\n"));
+    CHECK_THAT(text, Catch::Contains("\na second: 400 bytes in the file, "));
     CHECK_THAT(text, Catch::Contains("power button             3 "));
     CHECK_THAT(text, Catch::Contains("the log holds no end: its writer was stopped at byte 700"));
     CHECK(text.find("packet") == std::string::npos);
@@ -124,6 +125,9 @@ TEST_CASE("The JSON parses and holds the same figures, whatever bytes the log ho
     CHECK(json["lives"][0]["guest_seconds"] == 1.5);
     CHECK(json["tail"]["kind"] == "stopped");
     CHECK(json["tail"]["offset"] == 700);
+    CHECK(json["file_bytes_per_second"] == 400);
+    CHECK(json["checkpoint_bytes_per_second"] ==
+          json["kinds"]["checkpoint"]["bytes"].get<double>() / 1.75);
 }
 
 TEST_CASE("A damaged log's verdict names the place and what is whole") {

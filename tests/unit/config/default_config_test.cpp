@@ -26,7 +26,8 @@ TEST_CASE("Every line of it that is commented out may be used") {
         default_config_text("web1", Uuid::random(entropy), MacAddress::random(entropy));
     // A card has a bridge or a tap: the one takes the place of the other.
     text.replace(text.find("bridge = \"br0\"\n# tap"), 20, "tap");
-    for (const std::string key : {"initrd = ", "read_only = ", "serial = ", "log = "}) {
+    for (const std::string key : {"initrd = ", "read_only = ", "serial = ", "log = ", "[ft]",
+                                  "shared = ", "dead_after_ms = ", "lease_s = ", "paths = "}) {
         const auto at = text.find("# " + key);
         REQUIRE(at != std::string::npos);
         text.erase(at, 2);
@@ -37,6 +38,8 @@ TEST_CASE("Every line of it that is commented out may be used") {
     CHECK(config->disks[0].serial == "root");
     CHECK(config->nics[0].plug == std::variant<BridgeName, TapName>(TapName{"tap0"}));
     CHECK(config->console.log == "web1.log");
+    CHECK(config->ft ==
+          FtConfig{.shared = "/srv/ftvmm/web1", .paths = {*IpNetwork::parse("192.0.2.0/24")}});
 }
 
 }  // namespace

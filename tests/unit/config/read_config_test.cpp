@@ -59,6 +59,11 @@ tap = "tap7"
 [console]
 kind = "virtio"
 log = "console.log"
+[ft]
+shared = "/srv/vms/../ftvmm/web1"
+dead_after_ms = 60000
+paths = ["192.0.2.0/24", "2001:db8::/64"]
+lease_s = 5
 )",
                                      "/vms/web1/vm.toml");
     REQUIRE(config);
@@ -75,6 +80,11 @@ log = "console.log"
           std::vector{NicConfig{*MacAddress::parse("52:54:00:12:34:56"), BridgeName{"br0"}},
                       NicConfig{*MacAddress::parse("52:54:00:12:34:57"), TapName{"tap7"}}});
     CHECK(config->console == ConsoleConfig{ConsoleKind::kVirtio, "/vms/web1/console.log"});
+    CHECK(config->ft == FtConfig{.shared = "/srv/ftvmm/web1",
+                                 .dead_after = std::chrono::minutes(1),
+                                 .lease = std::chrono::seconds(5),
+                                 .paths = {*IpNetwork::parse("192.0.2.0/24"),
+                                           *IpNetwork::parse("2001:db8::/64")}});
 }
 
 TEST_CASE("What is left out has its default") {
@@ -87,6 +97,12 @@ TEST_CASE("What is left out has its default") {
     CHECK(config->disks.empty());
     CHECK(config->nics.empty());
     CHECK(config->console == ConsoleConfig{});
+    CHECK_FALSE(config->ft);
+    const auto shared = parse_config(std::string(kHead) + "[ft]\nshared = \"/s\"\n", "vm.toml");
+    REQUIRE(shared);
+    CHECK(shared->ft->dead_after == std::chrono::milliseconds(400));
+    CHECK(shared->ft->lease == std::chrono::seconds(30));
+    CHECK(shared->ft->paths.empty());
 }
 
 TEST_CASE("Memory is a number of MiB or a text with a unit") {
@@ -273,6 +289,50 @@ TEST_CASE("There are at most 16 disks and 8 cards") {
         nics += fmt::format("[[nic]]\nmac = \"52:54:00:00:00:{:02x}\"\nbridge = \"br0\"\n", i);
     CHECK(problems_behind_head(disks) == "vm.toml:37:1: more than 16 disks\n");
     CHECK(problems_behind_head(nics) == "vm.toml:29:1: more than 8 network cards\n");
+}
+
+TEST_CASE("A VM of two hosts names a folder that is the same on both") {
+    CHECK(problems_behind_head("[ft]\n") ==
+          "vm.toml:5:1: [ft] has no shared; add a line such as shared = \"/srv/ftvmm/web1\"\n");
+    CHECK_THAT(problems_behind_head("[ft]\nshared = \"srv/web1\"\n"),
+               Catch::StartsWith("vm.toml:6:10: \"srv/web1\" is not an absolute path; "));
+    CHECK_THAT(problems_behind_head("ft = true\n"),
+               Catch::Contains("where a table [ft] is needed"));
+    CHECK_THAT(problems_behind_head("[ft]\nshared = \"/s\"\nlease_ms = 5\n"),
+               Catch::StartsWith("vm.toml:7:1: [ft] has no key \"lease_ms\"; "));
+}
+
+TEST_CASE("The times of a VM of two hosts are whole numbers within bounds") {
+    const auto problems = [](const char* line) {
+        return problems_behind_head(fmt::format("[ft]\nshared = \"/s\"\n{}\n", line));
+    };
+    for (const char* fine : {"dead_after_ms = 200", "dead_after_ms = 60000", "lease_s = 600"})
+        CHECK(problems(fine).empty());
+    CHECK(problems("dead_after_ms = 199") ==
+          "vm.toml:7:17: dead_after_ms is out of range; use 200 to 60000\n");
+    for (const char* bad : {"dead_after_ms = 60001", "dead_after_ms = -400", "lease_s = 4",
+                            "lease_s = 601", "lease_s = 9223372036854775807"})
+        CHECK_THAT(problems(bad), Catch::Contains("is out of range"));
+    CHECK_THAT(problems("lease_s = 30.5"), Catch::Contains("where a whole number is needed"));
+    CHECK_THAT(problems("lease_s = \"30\""), Catch::Contains("where a whole number is needed"));
+}
+
+TEST_CASE("The paths of a VM of two hosts are networks, each once, and no more than there may be") {
+    const auto problems = [](const std::string& line) {
+        return problems_behind_head(fmt::format("[ft]\nshared = \"/s\"\n{}\n", line));
+    };
+    CHECK(problems("paths = []").empty());
+    CHECK_THAT(problems("paths = [\"192.0.2.11/24\"]"),
+               Catch::StartsWith("vm.toml:7:10: \"192.0.2.11/24\" is no network; "));
+    CHECK_THAT(problems("paths = [\"2001:db8::/64\", \"2001:DB8::/64\"]"),
+               Catch::StartsWith("vm.toml:7:27: the network 2001:db8::/64 is already used"));
+    CHECK_THAT(problems("paths = \"192.0.2.0/24\""),
+               Catch::Contains("where an array of strings is needed"));
+    CHECK_THAT(problems("paths = [7]"), Catch::Contains("where a string is needed"));
+    std::string many;
+    for (int i = 0; i < 7; ++i)
+        many += fmt::format("\"10.77.{}.0/24\", ", i);
+    CHECK_THAT(problems("paths = [" + many + "]"), Catch::Contains("more than 6 paths"));
 }
 
 TEST_CASE("A file that cannot be read is the only problem") {

@@ -45,7 +45,7 @@ DiskRequest request(std::uint64_t id, DiskOperation operation, std::uint64_t off
     if (operation == DiskOperation::kWrite) {
         data = SharedBytes::copy_of(std::vector(length, fill));
     }
-    return DiskRequest{DiskRequestId(id), operation, offset, length, std::move(buffer), data};
+    return DiskRequest{DiskRequestId(id), operation, offset, length, std::move(buffer), data, {}};
 }
 
 std::vector<DiskCompletion> wait_for_some(DiskEngine& engine) {
@@ -93,7 +93,7 @@ TEST_CASE("Many random requests at once leave the disk as a model has it") {
             const auto offset = lane * kLaneBytes + first * kSectorBytes;
             const auto length = (1 + entropy.below(sectors - first)) * kSectorBytes;
             const auto fill = static_cast<std::byte>(entropy.below(256));
-            flying[lane] = DiskRequest{DiskRequestId(lane), operation, offset, length, {}, {}};
+            flying[lane] = DiskRequest{DiskRequestId(lane), operation, offset, length, {}, {}, {}};
             REQUIRE(engine->try_submit(request(lane, operation, offset, length, fill)));
             ++asked;
             const auto at = model.begin() + static_cast<std::ptrdiff_t>(offset);
@@ -116,6 +116,71 @@ TEST_CASE("Many random requests at once leave the disk as a model has it") {
     }
     const auto all = ask(*engine, request(0, DiskOperation::kRead, 0, kDiskBytes));
     CHECK(std::ranges::equal(all.buffer.bytes(), model));
+}
+
+// Memory in pieces that do not lie in the order of the data.
+class Scattered {
+  public:
+    Scattered() : bytes_(std::make_shared<AlignedBuffer>(8 * kPiece)) {}
+    [[nodiscard]] MemoryPieces pieces() const {
+        const auto all = bytes_->bytes();
+        return {{all.subspan(4 * kPiece, 2 * kPiece), all.subspan(kPiece, kPiece),
+                 all.subspan(2 * kPiece, kPiece)},
+                bytes_};
+    }
+    [[nodiscard]] long holders() const { return bytes_.use_count(); }
+
+    static constexpr std::size_t kPiece = kBufferAlignment;
+
+  private:
+    std::shared_ptr<AlignedBuffer> bytes_;
+};
+
+TEST_CASE("Data in pieces goes to the disk and comes from it in their order") {
+    const TestFile file(GENERATE(".", "/dev/shm"));
+    const auto disk = DiskFile::open(file.path(), DiskAccess::kReadWrite);
+    REQUIRE(disk);
+    const auto engine = engine_of(*disk, GENERATE(true, false));
+    const Scattered memory;
+    std::vector<std::byte> wanted(memory.pieces().size());
+    SeededEntropy(3).fill(wanted);
+    std::size_t at = 0;
+    for (const auto piece : memory.pieces().pieces) {
+        std::ranges::copy(std::span(wanted).subspan(at, piece.size()), piece.begin());
+        at += piece.size();
+    }
+    const auto in_place = [&](DiskOperation operation, std::uint64_t length) {
+        return DiskRequest{DiskRequestId(1), operation, 512, length, {}, {}, memory.pieces()};
+    };
+    CHECK(ask(*engine, in_place(DiskOperation::kWrite, wanted.size())).error_number == 0);
+    const auto found = ask(*engine, request(2, DiskOperation::kRead, 512, wanted.size()));
+    CHECK(std::ranges::equal(found.buffer.bytes(), wanted));
+    for (const auto piece : memory.pieces().pieces)
+        std::ranges::fill(piece, std::byte{0});
+    CHECK(ask(*engine, in_place(DiskOperation::kRead, wanted.size())).error_number == 0);
+    CHECK(std::ranges::equal(memory.pieces().pieces[0],
+                             std::span(wanted).first(2 * Scattered::kPiece)));
+    CHECK(std::ranges::equal(memory.pieces().pieces[2], std::span(wanted).last(Scattered::kPiece)));
+    CHECK(ask(*engine, in_place(DiskOperation::kRead, wanted.size() + 512)).error_number == EINVAL);
+    // What has ended holds no memory.
+    CHECK(memory.holders() == 1);
+}
+
+TEST_CASE("A file that ends within a piece is an error there too") {
+    const TestFile file;
+    const auto disk = DiskFile::open(file.path(), DiskAccess::kReadWrite);
+    REQUIRE(disk);
+    const auto engine = engine_of(*disk, GENERATE(true, false));
+    const Scattered memory;
+    REQUIRE(::truncate(file.path().c_str(), 3 * Scattered::kPiece + 512) == 0);
+    const auto done = ask(*engine, DiskRequest{DiskRequestId(1),
+                                               DiskOperation::kRead,
+                                               0,
+                                               4 * Scattered::kPiece,
+                                               {},
+                                               {},
+                                               memory.pieces()});
+    CHECK(done.error_number == EIO);
 }
 
 TEST_CASE("A request that may not reach the file completes with its errno") {

@@ -114,8 +114,13 @@ TEST_CASE("A full file system is an error of the write, and later requests work"
     REQUIRE(engine);
     const auto ask = [&](DiskOperation operation, std::uint64_t length) {
         REQUIRE((*engine)->try_submit(
-            DiskRequest{DiskRequestId(1), operation, 0, length, AlignedBuffer(length),
-                        SharedBytes::copy_of(std::vector(length, std::byte{1}))}));
+            DiskRequest{DiskRequestId(1),
+                        operation,
+                        0,
+                        length,
+                        AlignedBuffer(length),
+                        SharedBytes::copy_of(std::vector(length, std::byte{1})),
+                        {}}));
         pollfd ready{(*engine)->ready_fd(), POLLIN, 0};
         while (true) {
             REQUIRE(::poll(&ready, 1, 30000) == 1);

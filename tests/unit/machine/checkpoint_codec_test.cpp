@@ -91,6 +91,13 @@ TEST_CASE("Lines are told apart wherever in them the byte lies") {
         CHECK(lines_that_differ(page_with_line(line), Page{}) == std::uint64_t{1} << line);
     }
     CHECK(lines_that_differ(random_page(1), random_page(1)) == 0);
+    for (const std::uint64_t lines :
+         {std::uint64_t{0}, std::uint64_t{0x8000'0000'0000'0105}, kAllLines}) {
+        Page copy{};
+        copy_lines(lines, random_page(1), copy);
+        CHECK(lines_not_zero(copy) == lines);
+        CHECK(lines_that_differ(copy, random_page(1)) == (kAllLines & ~lines));
+    }
 }
 
 TEST_CASE("A page without content and a line that has changed take little") {

@@ -58,7 +58,7 @@ class Pair {
           machine_(pages * kPageBytes),
           follower_(machine_.size()),
           log_(pages),
-          maker_(log_, machine_, max_bytes),
+          maker_(log_, machine_, costs_, max_bytes),
           loader_(follower_) {}
 
     // By the guest, on one side.
@@ -97,7 +97,7 @@ class Pair {
     }
     // As a machine that has just come to record.
     void begin_new_row() {
-        maker_ = CheckpointMaker(log_, machine_);
+        maker_ = CheckpointMaker(log_, machine_, costs_);
         REQUIRE(maker_.settle());
     }
 
@@ -107,6 +107,7 @@ class Pair {
     CheckpointMaker& maker() { return maker_; }
     CheckpointLoader& loader() { return loader_; }
     FakeLog& log() { return log_; }
+    [[nodiscard]] const CheckpointCosts& costs() const { return costs_; }
 
   private:
     std::uint64_t pages_;
@@ -115,6 +116,7 @@ class Pair {
     std::vector<Write> unseen_;
     std::vector<std::byte> last_;
     FakeLog log_;
+    CheckpointCosts costs_;
     CheckpointMaker maker_;
     CheckpointLoader loader_;
 };
@@ -231,6 +233,31 @@ TEST_CASE(
     CHECK(pair.is_equal());
 }
 
+TEST_CASE("What checkpoints and settles have cost is counted in pages") {
+    Pair pair(200);
+    for (int i = 1; i <= 3; ++i) {
+        pair.write(1, i);
+        pair.write(static_cast<std::uint64_t>(10 * i), i);
+        pair.checkpoint();
+    }
+    const CheckpointCosts& costs = pair.costs();
+    CHECK(costs.checkpoints == 3);
+    CHECK(costs.whole_pages == 5);
+    CHECK(costs.heated_pages == 1);
+    CHECK(costs.cleared_pages == 4);
+    CHECK(costs.hot_pages == 1);
+    CHECK(costs.changed_pages == 1);
+    CHECK(costs.changed_lines == 1);
+    pair.write(7, 1);
+    pair.write(8, 1);
+    pair.exit();
+    REQUIRE(pair.maker().settle());
+    REQUIRE(pair.maker().settle());
+    CHECK(costs.looks == 2);
+    CHECK(costs.settles == 1);
+    CHECK(costs.settled_pages == 2);
+}
+
 TEST_CASE("A page written before every second checkpoint stays cold") {
     Pair pair(4);
     for (int i = 0; i < 10; ++i) {
@@ -240,7 +267,7 @@ TEST_CASE("A page written before every second checkpoint stays cold") {
     CHECK(pair.maker().hot_pages() == 0);
 }
 
-TEST_CASE("A hot page that has not changed for 32 checkpoints is cold again, on both sides") {
+TEST_CASE("A hot page that has not changed for 16 checkpoints is cold again, on both sides") {
     Pair pair(4);
     for (int i = 1; i <= 2; ++i) {
         pair.write(1, i);

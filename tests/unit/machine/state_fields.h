@@ -217,7 +217,7 @@ FTVMM_FIELDS(virtio::BlkConfig, a, b, c)
 FTVMM_FIELDS(virtio::NetConfig, a)
 FTVMM_FIELDS(VirtioConfig, a, b)
 FTVMM_FIELDS(MachineConfig, a, b, c)
-FTVMM_FIELDS(KvmMachine::State, a, b, c, d, e, f, g)
+FTVMM_FIELDS(KvmMachine::State, a, b, c, d, e, f, g, h)
 FTVMM_FIELDS(MachineState, a, b, c)
 #undef FTVMM_FIELDS
 

@@ -74,7 +74,7 @@ std::vector<NodeDisk> one_disk(std::unique_ptr<host::DiskEngine> engine) {
 
 replay::output::DiskRequest request(std::uint64_t id, DiskOperation operation, std::uint64_t offset,
                                     std::uint64_t length) {
-    replay::output::DiskRequest asked{0, id, operation, offset, length, {}};
+    replay::output::DiskRequest asked{0, id, operation, offset, length, {}, {}};
     if (operation == DiskOperation::kWrite) {
         asked.data = SharedBytes::copy_of(std::vector(length, std::byte(id)));
     }
@@ -93,6 +93,54 @@ TEST_CASE("Requests that race reach the engine one after the other, all others a
     engine.finish(1);
     engine.finish(3);
     engine.finish(4);
+    CHECK(engine.wait_for(1) == std::vector<std::uint64_t>{2});
+    engine.finish(2);
+}
+
+TEST_CASE("Data that stays in the guest's memory counts for none of the process's") {
+    auto owned = std::make_unique<GatedEngine>();
+    GatedEngine& engine = *owned;
+    Host host({}, one_disk(std::move(owned)));
+    constexpr std::uint64_t kLength = DiskThread::kMaxBytes;
+    const auto memory = std::make_shared<std::vector<std::byte>>(kLength);
+    const MemoryPieces place{{std::span(*memory)}, memory};
+    for (std::uint64_t id = 0; id < 3; ++id) {
+        auto asked = request(id, DiskOperation::kRead, id * kLength, kLength);
+        asked.place = place;
+        REQUIRE(host.disks->has_room_for(asked));
+        host.disks->submit(std::move(asked));
+    }
+    REQUIRE(engine.wait_for(3).size() == 3);
+    engine.finish(1);
+    std::optional<DiskDone> done;
+    while (!(done = host.disks->take()))
+        (void)::poll(nullptr, 0, 1);
+    CHECK(done->ok);
+    CHECK(done->length == 0);
+    CHECK(done->weight == 0);
+    const auto view = std::get<replay::input::DiskCompletion>(view_of(std::move(*done)));
+    CHECK(view.data.empty());
+    engine.finish(0);
+    engine.finish(2);
+}
+
+TEST_CASE("A host that may not act for the VM changes no disk, and does so once it may again") {
+    auto owned = std::make_unique<GatedEngine>();
+    GatedEngine& engine = *owned;
+    TestRight right;
+    Host host({}, one_disk(std::move(owned)), &right);
+    host.disks->submit(request(1, DiskOperation::kWrite, 0, 1024));
+    host.disks->submit(request(2, DiskOperation::kWrite, 512, 512));
+    CHECK(engine.wait_for(1) == std::vector<std::uint64_t>{1});
+    // What only looks is done; what waited for another request when the right ended waits on.
+    right.set(false);
+    host.disks->submit(request(3, DiskOperation::kRead, 4096, 512));
+    CHECK(engine.wait_for(2) == std::vector<std::uint64_t>{1, 3});
+    engine.finish(1);
+    engine.finish(3);
+    (void)::poll(nullptr, 0, 50);
+    CHECK(engine.wait_for(0).empty());
+    right.set(true);
     CHECK(engine.wait_for(1) == std::vector<std::uint64_t>{2});
     engine.finish(2);
 }

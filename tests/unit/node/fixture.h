@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -18,6 +19,7 @@
 
 #include "base/random.h"
 #include "node/host_ports.h"
+#include "node/output_hold.h"
 #include "node/vcpu_thread.h"
 #include "toy_guest.h"
 #include "vmm/host/console_backend.h"
@@ -103,14 +105,25 @@ inline std::string text_of(std::span<const std::byte> bytes) {
     return text;
 }
 
+// What the storage or the Secondary would say, said by a test.
+class TestRight final : public OutputRight {
+  public:
+    [[nodiscard]] bool holds() const override { return holds_; }
+    void set(bool holds) { holds_ = holds; }
+
+  private:
+    std::atomic<bool> holds_{true};
+};
+
 // All threads of a node around one toy guest. run() is on the test's thread.
 struct Host {
-    explicit Host(IoOptions io_options = {}, std::vector<NodeDisk> node_disks = {}) {
+    explicit Host(IoOptions io_options = {}, std::vector<NodeDisk> node_disks = {},
+                  const OutputRight* right = nullptr) {
         const Log log = [this](const std::string& line) {
             logged.add(std::as_bytes(std::span(line)));
         };
         io_options.log = log;
-        disks = *DiskThread::start(std::move(node_disks), control.waker(), log);
+        disks = *DiskThread::start(std::move(node_disks), control.waker(), log, right);
         io = *IoThread::start(std::move(io_options), control);
         ports.emplace(*disks, *io, control, entropy);
         vcpu.emplace(*ports, control, statistics);

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "fixture.h"
+#include "node/log_thread.h"
 #include "node/plain_run.h"
 #include "node/replay_run.h"
 #include "temp_folder.h"

@@ -65,6 +65,18 @@ TEST_CASE("A batch that zstd makes smaller is stored smaller, and reads the same
     CHECK(*decoded == Batch{Seq(1), records});
 }
 
+TEST_CASE("A batch that is packed in a hurry reads the same") {
+    const std::vector<Record> records{{{}, 0, record::Packet{0, std::vector<std::byte>(3000)}}};
+    BatchPacker packer;
+    const auto packed = packer.pack(batch_of(Seq(1), records), BatchPacker::Effort::kHurried);
+    CHECK(packed.size() < 200);
+    const auto decoded = decode_batch(packed);
+    REQUIRE(decoded);
+    CHECK(*decoded == Batch{Seq(1), records});
+    const auto noise = batch_of(Seq(1), {{{}, 0, record::Packet{0, random_bytes(3000)}}});
+    CHECK(packer.pack(noise, BatchPacker::Effort::kHurried) == noise);
+}
+
 TEST_CASE("A batch that zstd does not make smaller is left alone") {
     BatchPacker packer;
     const auto noise = batch_of(Seq(1), {{{}, 0, record::Packet{0, random_bytes(3000)}}});
@@ -79,6 +91,20 @@ TEST_CASE("A record of many MiB is a batch of its own") {
     const auto decoded = decode_batch(packer.pack(batch_of(Seq(1), records)));
     REQUIRE(decoded);
     CHECK(decoded->records == records);
+}
+
+TEST_CASE("A batch that is made to be packed is whole once it is packed, well or not at all") {
+    BatchPacker packer;
+    for (const auto& state : {std::vector<std::byte>(3 << 20), random_bytes(3 << 20)}) {
+        const std::vector<Record> records{{{5, 1}, 7, record::Checkpoint{state}}};
+        const auto payload = payload_of(records);
+        const auto decoded = decode_batch(packer.pack(make_batch_to_pack(Seq(1), 1, payload)));
+        REQUIRE(decoded);
+        CHECK(decoded->records == records);
+    }
+    // One that may also stay as it is, is whole at once.
+    const std::vector<Record> small{{{}, 0, record::Packet{0, random_bytes(3000)}}};
+    CHECK(make_batch_to_pack(Seq(1), 1, payload_of(small)) == batch_of(Seq(1), small));
 }
 
 TEST_CASE("Every bit of a batch is under a checksum") {
