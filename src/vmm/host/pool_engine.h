@@ -1,4 +1,4 @@
-// Disk requests on a few threads that wait, for kernels without io_uring.
+// Disk requests on a few threads that wait: for kernels without io_uring, and for disks in layers.
 #pragma once
 
 #include <condition_variable>
@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "vmm/host/block_file.h"
 #include "vmm/host/disk_engine.h"
 #include "vmm/host/event_fd.h"
 
@@ -19,7 +20,8 @@ class PoolEngine final : public DiskEngine {
     static constexpr int kThreads = 4;
 
     static Result<std::unique_ptr<DiskEngine>> create(const DiskFile& disk);
-    PoolEngine(const DiskFile& disk, EventFd ready);
+    // `disk` says what is refused, and all else is asked of `file`.
+    PoolEngine(const DiskFile& disk, std::shared_ptr<BlockFile> file, EventFd ready);
     PoolEngine(const PoolEngine&) = delete;
     PoolEngine& operator=(const PoolEngine&) = delete;
     ~PoolEngine() override;
@@ -33,6 +35,7 @@ class PoolEngine final : public DiskEngine {
     void work();
 
     const DiskFile& disk_;
+    const std::shared_ptr<BlockFile> file_;
     EventFd ready_;
     std::size_t in_flight_ = 0;  // Touched by the owner's thread alone.
 
@@ -44,8 +47,5 @@ class PoolEngine final : public DiskEngine {
 
     std::vector<std::thread> threads_;
 };
-
-// Carries out one request that refusal() lets pass, and waits for it: 0 or its errno. Any thread.
-[[nodiscard]] int perform(const DiskFile& disk, DiskRequest& request);
 
 }  // namespace ftvmm::host

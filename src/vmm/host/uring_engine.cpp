@@ -42,7 +42,8 @@ Result<std::unique_ptr<DiskEngine>> UringEngine::create(const DiskFile& disk) {
         ::io_uring_queue_exit(&ring);
         return Failure(Error::from_errno(-result, "io_uring"));
     }
-    auto others = std::make_unique<PoolEngine>(disk, std::move(shared));
+    auto others = std::make_unique<PoolEngine>(
+        disk, std::make_unique<FdBlockFile>(disk.fd(), disk.block_device()), std::move(shared));
     return std::make_unique<UringEngine>(disk, std::move(ready), std::move(others), ring);
 }
 
