@@ -18,6 +18,7 @@
 #include "cli/run_log.h"
 #include "cli/run_statistics.h"
 #include "config/read_config.h"
+#include "node/disk_merge.h"
 #include "node/host_parts.h"
 #include "node/log_identity.h"
 #include "node/plain_run.h"
@@ -83,12 +84,6 @@ class Run {
         taken_.emplace(std::move(succession.taken));
         show_start();
         FTVMM_ASSIGN(auto parts, await_parts());
-        if (taken_->host_answers) node::drain(parts);
-        for (const auto& disk : parts.disk_files) {
-            if (disk.locked()) continue;
-            say("a disk is still locked for the host that was lost: it is used all the same, and "
-                "what that host's kernel was given before may yet be written");
-        }
         taken_->times.opened = SystemClock().now();
         return run(succession.system, std::move(parts));
     }
@@ -106,7 +101,8 @@ class Run {
     Result<node::HostParts> await_parts() const {
         std::atomic<bool> stops{false};
         const SignalThread signals({SIGTERM, SIGINT}, [&](int) { stops = true; });
-        return node::await_shared_parts(config_, stops, say);
+        return node::await_shared_parts(
+            config_, {ownership_->generation().value(), taken_->host_answers}, stops, say);
     }
 
     // What the storage says of who may run it.
@@ -139,8 +135,12 @@ class Run {
         }
         FTVMM_TRY(open_log(system));
         FTVMM_TRY(open_pair(system));
+        chains_ = std::move(parts.chains);
+        merge_.emplace(
+            chains_, [this] { return !primary_ || primary_->right().holds(); }, say);
         board_.show([this](VmStatus& status) {
             status.phase = VmStatus::Phase::kRuns;
+            status.disks = merge_->status();
             if (ownership_) add_lease(status, *ownership_);
             if (primary_) status.primary = primary_->status();
         });
@@ -169,6 +169,7 @@ class Run {
         }
         const auto run = node::run_plainly(
             std::move(plain), [&] { return power_on(system); }, control_);
+        merge_->stop();
         // What this host can not go on with, the other one may.
         const bool has_crashed = !run || std::holds_alternative<node::end::Crashed>(run->end);
         if (primary_) primary_->finish(has_crashed);
@@ -322,7 +323,9 @@ class Run {
     std::unique_ptr<lock::Ownership> ownership_;
     std::optional<pair::TakenOver> taken_;  // Until it runs.
     std::optional<pair::Primary> primary_;
-    bool restores_ = true;  // The first life may come from a file.
+    std::vector<std::unique_ptr<overlay::DiskChain>> chains_;
+    std::optional<node::DiskMerge> merge_;  // Of the chains; asks the Primary's right.
+    bool restores_ = true;                  // The first life may come from a file.
     bool saved_ = false;
 };
 

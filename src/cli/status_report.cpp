@@ -85,6 +85,18 @@ std::string path_of(const Json& json) {
     return text;
 }
 
+// "/vms/web1.img: merges, 12.4 MiB left in /vms/web1.img.g4".
+std::string disk_of(const Json& json) {
+    constexpr double kMiB = 1U << 20U;
+    const Document disk(json);
+    std::string text = disk.text("disk") + ": " + disk.text("state");
+    if (disk.has("overlay")) {
+        text += fmt::format(", {:.1f} MiB left in {}", disk.number("left_bytes") / kMiB,
+                            disk.text("overlay"));
+    }
+    return text;
+}
+
 std::string throttle_of(const Document& document) {
     if (!document.has("duty_percent")) return "-";
     const double duty = document.number("duty_percent");
@@ -184,6 +196,8 @@ std::string render_details(const StatusAnswer& answer) {
              fmt::format("{} came, {} lost, {} of them diverged", document.integer("counts.clones"),
                          document.integer("counts.lost"), document.integer("counts.diverged")));
     }
+    for (const Json& disk : document.at("disks_in_layers"))
+        line("disk", disk_of(disk));
     if (document.has("trouble")) line("trouble", document.text("trouble"));
     return text;
 }

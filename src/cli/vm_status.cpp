@@ -63,6 +63,22 @@ Json paths_of(const std::vector<pair::PathStatus>& paths) {
     return json;
 }
 
+const char* state_of(const node::DiskLayers& disk) {
+    if (disk.is_whole) return "whole";
+    return disk.is_settled ? "merges" : "waits for the lost host";
+}
+
+Json disks_of(const std::vector<node::DiskLayers>& disks) {
+    Json json = Json::array();
+    for (const node::DiskLayers& disk : disks) {
+        json.push_back({{"disk", disk.disk},
+                        {"state", state_of(disk)},
+                        {"overlay", disk.is_whole ? Json() : Json(disk.overlay)},
+                        {"left_bytes", disk.left_bytes}});
+    }
+    return json;
+}
+
 void tell(Json& json, const pair::PrimaryStatus& primary) {
     json["protection"] = name_of(primary.protection);
     json["peer"] = text_or_null(primary.secondary);
@@ -130,6 +146,7 @@ std::string render_json(const VmStatus& status) {
                  {"generation", generation_or_null(status.generation)},
                  {"lease_left_s", nullptr},
                  {"trouble", text_or_null(status.trouble)},
+                 {"disks_in_layers", nullptr},
                  {"vlockstep_interval_ms", nullptr},
                  {"log", nullptr},
                  {"hold", nullptr},
@@ -141,6 +158,7 @@ std::string render_json(const VmStatus& status) {
     if (status.lease_left) {
         json["lease_left_s"] = std::chrono::duration<double>(*status.lease_left).count();
     }
+    if (!status.disks.empty()) json["disks_in_layers"] = disks_of(status.disks);
     if (status.primary) tell(json, *status.primary);
     if (status.secondary) tell(json, *status.secondary);
     return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

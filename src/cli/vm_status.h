@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/vm_identity.h"
 #include "lock/ownership_driver.h"
+#include "node/disk_merge.h"
 #include "pair/primary.h"
 #include "pair/secondary_status.h"
 
@@ -22,7 +24,8 @@ struct VmStatus {
     Generation generation;         // That this host owns; 0: none.
     // For how long the storage's lease is held yet; nothing: it is not.
     std::optional<BootClock::duration> lease_left;
-    std::string trouble;  // Of the storage, or empty.
+    std::string trouble;                  // Of the storage, or empty.
+    std::vector<node::DiskLayers> disks;  // Those that are in layers, or were.
     // What the VM is here, if it is one of two.
     std::optional<pair::PrimaryStatus> primary;
     std::optional<pair::SecondaryStatus> secondary;

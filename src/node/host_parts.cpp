@@ -1,6 +1,11 @@
 #include "node/host_parts.h"
 
+#include <fmt/format.h>
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cstdlib>
+#include <memory>
 #include <utility>
 
 #include "base/check.h"
@@ -21,17 +26,35 @@ Result<host::Tap> open_tap(const config::NicConfig& nic) {
     return host::Tap::open(std::get<config::TapName>(nic.plug).name);
 }
 
+// How its overlays are called: beside the file that it is on every host, whatever links lead there.
+// A block device has nothing beside it.
+std::string overlays_of(const config::VmConfig& config, std::size_t index) {
+    const std::string& path = config.disks[index].path;
+    const std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr),
+                                                           &std::free);
+    struct stat facts {};
+    const bool is_device = ::stat(path.c_str(), &facts) == 0 && S_ISBLK(facts.st_mode);
+    if (is_device && config.ft) return fmt::format("{}/disk{}", config.ft->shared, index);
+    return real ? real.get() : path;
+}
+
 }  // namespace
 
-Result<HostParts> open_host_parts(const config::VmConfig& config, host::DiskLock lock) {
+Result<HostParts> open_host_parts(const config::VmConfig& config) {
+    FTVMM_ASSIGN(auto parts, open_files_and_taps(config, host::DiskLock::kRequired));
+    FTVMM_TRY(make_engines(config, parts));
+    return parts;
+}
+
+Result<HostParts> open_files_and_taps(const config::VmConfig& config, host::DiskLock lock) {
     HostParts parts;
-    for (const auto& disk : config.disks) {
+    for (std::size_t i = 0; i < config.disks.size(); ++i) {
+        const auto& disk = config.disks[i];
         const auto access =
             disk.read_only ? host::DiskAccess::kReadOnly : host::DiskAccess::kReadWrite;
-        FTVMM_ASSIGN(auto file, host::DiskFile::open(disk.path, access, lock));
-        parts.disk_files.push_back(std::move(file));
-        FTVMM_ASSIGN(auto engine, host::make_disk_engine(parts.disk_files.back()));
-        parts.disks.push_back({disk.path, std::move(engine)});
+        FTVMM_ASSIGN(auto chain,
+                     overlay::DiskChain::open({disk.path, overlays_of(config, i), access, lock}));
+        parts.chains.push_back(std::move(chain));
     }
     for (const auto& nic : config.nics) {
         FTVMM_ASSIGN(auto tap, open_tap(nic));
@@ -40,10 +63,18 @@ Result<HostParts> open_host_parts(const config::VmConfig& config, host::DiskLock
     return parts;
 }
 
+Result<void> make_engines(const config::VmConfig& config, HostParts& parts) {
+    for (std::size_t i = 0; i < parts.chains.size(); ++i) {
+        FTVMM_ASSIGN(auto engine, parts.chains[i]->make_engine());
+        parts.disks.push_back({config.disks[i].path, std::move(engine)});
+    }
+    return {};
+}
+
 std::vector<DiskFacts> disk_facts(const HostParts& parts) {
     std::vector<DiskFacts> facts;
-    for (const auto& file : parts.disk_files)
-        facts.push_back({file.size(), file.read_only()});
+    for (const auto& chain : parts.chains)
+        facts.push_back({chain->base().size(), chain->base().read_only()});
     return facts;
 }
 

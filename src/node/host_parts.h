@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <deque>
 #include <memory>
 #include <span>
 #include <vector>
@@ -10,23 +9,26 @@
 #include "base/result.h"
 #include "config/vm_config.h"
 #include "node/disk_thread.h"
-#include "vmm/host/disk_file.h"
 #include "vmm/host/tap.h"
 #include "vmm/machine/kvm_machine.h"
+#include "vmm/overlay/disk_chain.h"
 
 namespace ftvmm::node {
 
 // Disks are locked and taps plugged in for as long as this lives. The engines in `disks` work on
-// `disk_files`, which therefore outlive whoever they are handed to.
+// `chains`, which therefore outlive whoever they are handed to.
 struct HostParts {
-    std::deque<host::DiskFile> disk_files;
+    std::vector<std::unique_ptr<overlay::DiskChain>> chains;  // One for each disk.
     std::vector<NodeDisk> disks;
     std::vector<host::Tap> taps;
 };
 
-// An error names the disk, bridge or tap and what is wrong with it.
-[[nodiscard]] Result<HostParts> open_host_parts(const config::VmConfig& config,
-                                                host::DiskLock lock = host::DiskLock::kRequired);
+// For the VM's start. An error names the disk, bridge or tap and what is wrong with it.
+[[nodiscard]] Result<HostParts> open_host_parts(const config::VmConfig& config);
+// The two halves of it: without the engines in `disks`, and these.
+[[nodiscard]] Result<HostParts> open_files_and_taps(const config::VmConfig& config,
+                                                    host::DiskLock lock);
+[[nodiscard]] Result<void> make_engines(const config::VmConfig& config, HostParts& parts);
 
 // What there is to know of a disk without opening it.
 struct DiskFacts {

@@ -10,9 +10,38 @@
 
 namespace ftvmm::node {
 
+namespace {
+
+// Asked again and again: a wait in the kernel for a lock (F_OFD_SETLKW) has no end of its own.
+Result<void> drain(HostParts& parts) {
+    constexpr std::chrono::seconds kPatience{1};
+    constexpr std::chrono::milliseconds kTryEvery{5};
+    const SystemClock clock;
+    const Instant begun = clock.now();
+    for (auto& chain : parts.chains) {
+        while (true) {
+            FTVMM_ASSIGN(const bool locked, chain->try_locks());
+            if (locked || clock.now() - begun > kPatience) break;
+            std::this_thread::sleep_for(kTryEvery);
+        }
+    }
+    return {};
+}
+
+Result<HostParts> open_for(const config::VmConfig& config, const Takeover& takeover) {
+    FTVMM_ASSIGN(auto parts, open_files_and_taps(config, host::DiskLock::kIfFree));
+    if (takeover.host_answers) FTVMM_TRY(drain(parts));
+    for (auto& chain : parts.chains)
+        FTVMM_TRY(chain->cover(takeover.generation));
+    FTVMM_TRY(make_engines(config, parts));
+    return parts;
+}
+
+}  // namespace
+
 Result<void> check_shared(const config::VmConfig& config, const HostParts& parts) {
-    for (std::size_t i = 0; i < parts.disk_files.size(); ++i) {
-        const auto& file = parts.disk_files[i];
+    for (std::size_t i = 0; i < parts.chains.size(); ++i) {
+        const auto& file = parts.chains[i]->base();
         if (file.direct() || file.read_only()) continue;
         return fail(fmt::format("disk {} can not be read and written by sectors past the page "
                                 "cache (O_DIRECT): a host that takes the VM over would miss what "
@@ -23,32 +52,18 @@ Result<void> check_shared(const config::VmConfig& config, const HostParts& parts
     return {};
 }
 
-Result<HostParts> await_shared_parts(const config::VmConfig& config, const std::atomic<bool>& stops,
-                                     const Log& log) {
+Result<HostParts> await_shared_parts(const config::VmConfig& config, const Takeover& takeover,
+                                     const std::atomic<bool>& stops, const Log& log) {
     constexpr std::chrono::milliseconds kTryEvery{500};
     std::string last;
     while (true) {
-        auto parts = open_host_parts(config, host::DiskLock::kIfFree);
+        auto parts = open_for(config, takeover);
         if (parts || stops) return parts;
         if (const std::string line = parts.error().line(); line != last) {
             log("the VM can not go on yet: " + line);
             last = line;
         }
         std::this_thread::sleep_for(kTryEvery);
-    }
-}
-
-// Asked again and again: a wait in the kernel for a lock (F_OFD_SETLKW) has no end of its own.
-void drain(HostParts& parts) {
-    constexpr std::chrono::seconds kPatience{10};
-    constexpr std::chrono::milliseconds kTryEvery{10};
-    const SystemClock clock;
-    const Instant begun = clock.now();
-    for (auto& disk : parts.disk_files) {
-        while (!disk.locked() && clock.now() - begun < kPatience) {
-            if (const auto locked = disk.try_lock(); locked && *locked) break;
-            std::this_thread::sleep_for(kTryEvery);
-        }
     }
 }
 

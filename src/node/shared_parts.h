@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 
 #include "base/result.h"
 #include "config/vm_config.h"
@@ -14,13 +15,17 @@ namespace ftvmm::node {
 // it is done. An error: a disk that can be written is used through the page cache.
 [[nodiscard]] Result<void> check_shared(const config::VmConfig& config, const HostParts& parts);
 
+struct Takeover {
+    std::uint64_t generation = 0;  // What this host has won.
+    // The lost host's kernel lives.
+    bool host_answers = false;
+};
 // For a host that takes the VM over: nobody else has its state, so what the host lacks is waited
-// for, until `stops`. Locks that are not free are done without.
+// for, until `stops`. The lost host may yet write to a disk whose lock is not free: this host
+// writes beside that disk. The locks are waited for, for a moment, only where they must come free:
+// of a process that ended, once what it had begun is done or given up.
 [[nodiscard]] Result<HostParts> await_shared_parts(const config::VmConfig& config,
+                                                   const Takeover& takeover,
                                                    const std::atomic<bool>& stops, const Log& log);
-
-// Waits for the locks of its disks, for some seconds at most: what a process had begun when it
-// ended is done or given up once they are free; one that lives halts, as it has lost the VM.
-void drain(HostParts& parts);
 
 }  // namespace ftvmm::node

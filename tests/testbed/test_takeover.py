@@ -176,6 +176,30 @@ class PrimaryLost(Pair):
 
     def test_its_host_stands_still_for_long_and_wakes(self) -> None:
         self.wakes_up_silent(5)
+        self.becomes_one_file()
+
+    def becomes_one_file(self) -> None:
+        """The lost host's process has ended, so its locks are free."""
+        self.h2.await_line(f"disk {DISK} is whole again")
+        self.assertEqual(tb.out("h2", f"ls {DISK}*").split(), [DISK])
+        self.counts_still()
+
+    def test_what_its_host_was_to_write_lands_after_the_takeover(self) -> None:
+        """Its kernel has the write that the guest waits for, and gets it through once another host owns the VM and has
+        written to the same block again."""
+
+        def event() -> None:
+            tb.verb("cut", "h1", "nfs1")
+            time.sleep(0.3)
+            tb.verb("pause", "h1")
+            tb.verb("heal", "h1", "nfs1")
+            time.sleep(4)
+            tb.verb("resume", "h1")
+
+        self.through("its host stands still in the middle of a write, and wakes", event, 15)
+        self.h2.await_line(f"disk {DISK}: what the VM writes goes into {DISK}.g3")
+        self.only_one_runs(self.h2, self.h1)
+        self.becomes_one_file()
 
     def test_its_host_stands_still_for_very_long_and_wakes(self) -> None:
         self.wakes_up_silent(30)

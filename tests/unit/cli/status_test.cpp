@@ -80,9 +80,9 @@ TEST_CASE("A VM without a pair is a Primary that is not protected") {
     CHECK(told["host"] == "node1");
     CHECK(told["role"] == "primary");
     CHECK(told["protection"] == "not protected");
-    for (const char* key :
-         {"peer", "paths", "generation", "lease_left_s", "trouble", "vlockstep_interval_ms", "log",
-          "hold", "duty_percent", "clone", "counts", "records_behind", "protected_in"}) {
+    for (const char* key : {"peer", "paths", "generation", "lease_left_s", "trouble",
+                            "disks_in_layers", "vlockstep_interval_ms", "log", "hold",
+                            "duty_percent", "clone", "counts", "records_behind", "protected_in"}) {
         INFO(key);
         REQUIRE(told.contains(key));
         CHECK(told[key].is_null());
@@ -96,6 +96,19 @@ TEST_CASE("A VM that starts or has ended is said to, with what the storage says"
     CHECK(document_of(status)["role"] == "starting");
     CHECK(document_of(status)["trouble"] == "the storage does not answer");
     CHECK_THAT(details_of(status), Contains("trouble             the storage does not answer\n"));
+    CHECK(document_of(status)["disks_in_layers"].is_null());
+    constexpr std::uint64_t kLeft = 3U << 19U;
+    status.disks = {{"/vms/a", "/vms/a.g4", false, false, kLeft},
+                    {"/vms/b", "/vms/b.g4", false, true, kLeft},
+                    {"/vms/c", "/vms/c.g4", true, true, 0}};
+    const auto disks = document_of(status)["disks_in_layers"];
+    CHECK(disks[0]["state"] == "waits for the lost host");
+    CHECK(disks[0]["overlay"] == "/vms/a.g4");
+    CHECK(disks[1]["left_bytes"] == kLeft);
+    CHECK(disks[2]["overlay"].is_null());
+    CHECK_THAT(details_of(status),
+               Contains("disk                /vms/b: merges, 1.5 MiB left in /vms/b.g4\n") &&
+                   Contains("disk                /vms/c: whole\n"));
     status.phase = VmStatus::Phase::kHasEnded;
     CHECK(document_of(status)["role"] == "ended");
 }
