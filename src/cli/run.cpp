@@ -82,8 +82,9 @@ class Run {
     Result<int> go_on(Succession succession) {
         ownership_ = std::move(succession.ownership);
         taken_.emplace(std::move(succession.taken));
+        link_ = std::move(succession.link);
         show_start();
-        FTVMM_ASSIGN(auto parts, await_parts());
+        FTVMM_ASSIGN(auto parts, await_parts(succession.taps.get()));
         taken_->times.opened = SystemClock().now();
         return run(succession.system, std::move(parts));
     }
@@ -98,11 +99,11 @@ class Run {
         board_.show([this](VmStatus& status) { add_lease(status, *ownership_); });
     }
 
-    Result<node::HostParts> await_parts() const {
+    Result<node::HostParts> await_parts(node::TapsAhead* taps) const {
         std::atomic<bool> stops{false};
         const SignalThread signals({SIGTERM, SIGINT}, [&](int) { stops = true; });
         return node::await_shared_parts(
-            config_, {ownership_->generation().value(), taken_->host_answers}, stops, say);
+            config_, {ownership_->generation().value(), taken_->host_answers}, taps, stops, say);
     }
 
     // What the storage says of who may run it.
@@ -199,16 +200,11 @@ class Run {
     Result<void> open_pair(const kvm::System& system) {
         if (options_.link.address.empty() && !ownership_) return {};
         pair::PrimaryOptions pair_options;
-        if (!options_.link.address.empty()) {
-            auto link = link_options_of(options_.link, ftlink::LinkRole::kPrimary, config_,
-                                        machine_config_, system, options_.build);
-            if (!link && !taken_) return Failure(link.error());
-            if (link) {
-                pair_options.link = std::move(*link);
-            } else {
-                say(link.error().with_context("no Secondary may come").line());
-            }
+        if (!link_ && !options_.link.address.empty()) {
+            FTVMM_ASSIGN(link_, link_options_of(options_.link, ftlink::LinkRole::kPrimary, config_,
+                                                machine_config_, system, options_.build));
         }
+        pair_options.link = std::move(link_);
         if (ownership_) {
             pair_options.ownership = ownership_.get();
             pair_options.beats.dead_after = config_.ft->dead_after;
@@ -321,7 +317,8 @@ class Run {
     node::VcpuControl control_;
     RunLog log_;
     std::unique_ptr<lock::Ownership> ownership_;
-    std::optional<pair::TakenOver> taken_;  // Until it runs.
+    std::optional<pair::TakenOver> taken_;     // Until it runs.
+    std::optional<ftlink::LinkOptions> link_;  // For a Secondary; until a Primary has it.
     std::optional<pair::Primary> primary_;
     std::vector<std::unique_ptr<overlay::DiskChain>> chains_;
     std::optional<node::DiskMerge> merge_;  // Of the chains; asks the Primary's right.

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "cli/status_board.h"
 #include "config/vm_config.h"
 #include "lock/ownership_driver.h"
+#include "node/taps_ahead.h"
 #include "pair/secondary.h"
 #include "vmm/kvm/system.h"
 
@@ -50,6 +52,9 @@ struct Succession {
     StatusBoard& board;
     std::unique_ptr<lock::Ownership> ownership;
     pair::TakenOver taken;
+    // Made ready by then: what listens for a Secondary, if anything is to, and the taps.
+    std::optional<ftlink::LinkOptions> link;
+    std::unique_ptr<node::TapsAhead> taps;
 };
 // As run(), but that the VM goes on.
 int go_on(const RunOptions& options, const config::VmConfig& config, Succession succession);

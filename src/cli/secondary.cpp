@@ -16,6 +16,7 @@
 #include "config/read_config.h"
 #include "node/host_parts.h"
 #include "node/log.h"
+#include "node/taps_ahead.h"
 #include "pair/secondary.h"
 
 namespace ftvmm::cli {
@@ -53,6 +54,8 @@ class Trouble {
 struct FollowEnd {
     int code = 0;
     std::optional<pair::TakenOver> taken;
+    std::optional<ftlink::LinkOptions> link;  // For the next Secondary, if one is to come.
+    std::unique_ptr<node::TapsAhead> taps;
 };
 
 class Follower {
@@ -71,6 +74,7 @@ class Follower {
         secondary_.beats.log = say;
         secondary_.identity = config.uuid.text();
         secondary_.log = say;
+        secondary_.makes_ready = [this] { taps_ = std::make_unique<node::TapsAhead>(config_); };
         secondary_.make = [this](std::span<const std::byte> seed) { return make(seed); };
     }
 
@@ -86,10 +90,17 @@ class Follower {
                                          secondary_.machine, system_, options_.run.build));
             links.push_back(std::move(made));
         }
+        std::optional<ftlink::LinkOptions> next_link;
+        if (!options_.run.link.address.empty()) {
+            FTVMM_ASSIGN(next_link,
+                         link_options_of(options_.run.link, ftlink::LinkRole::kPrimary, config_,
+                                         secondary_.machine, system_, options_.run.build));
+        }
         const SignalThread signals({SIGTERM, SIGINT}, [this](int) { stops_ = true; });
         for (std::size_t i = 0; !stops_; ++i) {
             secondary_.link = links[i % links.size()];
             auto followed = pair::follow_primary(secondary_, system_, stops_);
+            if (!followed || !std::holds_alternative<pair::TakenOver>(*followed)) taps_.reset();
             if (!followed) {
                 if (!stops_) trouble_.say_once(followed.error());
                 rest(i % links.size() + 1 == links.size());
@@ -98,17 +109,17 @@ class Follower {
             trouble_.ends();
             if (std::holds_alternative<pair::followed::Ended>(*followed)) {
                 say("the guest's life has ended on the Primary, and here");
-                return FollowEnd{kSecondaryEnded, {}};
+                return FollowEnd{kSecondaryEnded, {}, {}, {}};
             }
             if (const auto* diverged = std::get_if<pair::followed::Diverged>(&*followed)) {
                 report(diverged->divergence);
             }
             if (auto* taken = std::get_if<pair::TakenOver>(&*followed)) {
-                return FollowEnd{0, std::move(*taken)};
+                return FollowEnd{0, std::move(*taken), std::move(next_link), std::move(taps_)};
             }
         }
         say("the Secondary is stopped");
-        return FollowEnd{kSecondaryStopped, {}};
+        return FollowEnd{kSecondaryStopped, {}, {}, {}};
     }
 
   private:
@@ -132,6 +143,7 @@ class Follower {
     const kvm::System& system_;
     pair::SecondaryOptions secondary_;
     std::atomic<bool> stops_{false};
+    std::unique_ptr<node::TapsAhead> taps_;  // From when this host bids for the VM.
     Trouble trouble_;
 };
 
@@ -150,7 +162,8 @@ Result<int> follow_config(const SecondaryOptions& options, const config::VmConfi
     FTVMM_ASSIGN(auto end, Follower(options, config, system, ownership.get(), observer).follow());
     if (!end.taken) return end.code;
     return go_on(options.run, config,
-                 {system, *board, std::move(ownership), std::move(*end.taken)});
+                 {system, *board, std::move(ownership), std::move(*end.taken), std::move(end.link),
+                  std::move(end.taps)});
 }
 
 }  // namespace

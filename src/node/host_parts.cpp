@@ -41,13 +41,14 @@ std::string overlays_of(const config::VmConfig& config, std::size_t index) {
 }  // namespace
 
 Result<HostParts> open_host_parts(const config::VmConfig& config) {
-    FTVMM_ASSIGN(auto parts, open_files_and_taps(config, host::DiskLock::kRequired));
+    HostParts parts;
+    FTVMM_TRY(open_chains(config, host::DiskLock::kRequired, parts));
     FTVMM_TRY(make_engines(config, parts));
+    FTVMM_ASSIGN(parts.taps, open_taps(config));
     return parts;
 }
 
-Result<HostParts> open_files_and_taps(const config::VmConfig& config, host::DiskLock lock) {
-    HostParts parts;
+Result<void> open_chains(const config::VmConfig& config, host::DiskLock lock, HostParts& parts) {
     for (std::size_t i = 0; i < config.disks.size(); ++i) {
         const auto& disk = config.disks[i];
         const auto access =
@@ -56,11 +57,7 @@ Result<HostParts> open_files_and_taps(const config::VmConfig& config, host::Disk
                      overlay::DiskChain::open({disk.path, overlays_of(config, i), access, lock}));
         parts.chains.push_back(std::move(chain));
     }
-    for (const auto& nic : config.nics) {
-        FTVMM_ASSIGN(auto tap, open_tap(nic));
-        parts.taps.push_back(std::move(tap));
-    }
-    return parts;
+    return {};
 }
 
 Result<void> make_engines(const config::VmConfig& config, HostParts& parts) {
@@ -69,6 +66,15 @@ Result<void> make_engines(const config::VmConfig& config, HostParts& parts) {
         parts.disks.push_back({config.disks[i].path, std::move(engine)});
     }
     return {};
+}
+
+Result<std::vector<host::Tap>> open_taps(const config::VmConfig& config) {
+    std::vector<host::Tap> taps;
+    for (const auto& nic : config.nics) {
+        FTVMM_ASSIGN(auto tap, open_tap(nic));
+        taps.push_back(std::move(tap));
+    }
+    return taps;
 }
 
 std::vector<DiskFacts> disk_facts(const HostParts& parts) {

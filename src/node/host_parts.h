@@ -25,10 +25,11 @@ struct HostParts {
 
 // For the VM's start. An error names the disk, bridge or tap and what is wrong with it.
 [[nodiscard]] Result<HostParts> open_host_parts(const config::VmConfig& config);
-// The two halves of it: without the engines in `disks`, and these.
-[[nodiscard]] Result<HostParts> open_files_and_taps(const config::VmConfig& config,
-                                                    host::DiskLock lock);
+// What it is made of, one after the other: `chains`, then `disks`; and `taps`.
+[[nodiscard]] Result<void> open_chains(const config::VmConfig& config, host::DiskLock lock,
+                                       HostParts& parts);
 [[nodiscard]] Result<void> make_engines(const config::VmConfig& config, HostParts& parts);
+[[nodiscard]] Result<std::vector<host::Tap>> open_taps(const config::VmConfig& config);
 
 // What there is to know of a disk without opening it.
 struct DiskFacts {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "base/clock.h"
 
@@ -28,12 +29,17 @@ Result<void> drain(HostParts& parts) {
     return {};
 }
 
-Result<HostParts> open_for(const config::VmConfig& config, const Takeover& takeover) {
-    FTVMM_ASSIGN(auto parts, open_files_and_taps(config, host::DiskLock::kIfFree));
+// `ahead` is null from then on: what could not be made ahead may be made the next time.
+Result<HostParts> open_for(const config::VmConfig& config, const Takeover& takeover,
+                           TapsAhead*& ahead) {
+    HostParts parts;
+    FTVMM_TRY(open_chains(config, host::DiskLock::kIfFree, parts));
     if (takeover.host_answers) FTVMM_TRY(drain(parts));
     for (auto& chain : parts.chains)
         FTVMM_TRY(chain->cover(takeover.generation));
     FTVMM_TRY(make_engines(config, parts));
+    FTVMM_ASSIGN(parts.taps,
+                 ahead != nullptr ? std::exchange(ahead, nullptr)->take() : open_taps(config));
     return parts;
 }
 
@@ -53,11 +59,12 @@ Result<void> check_shared(const config::VmConfig& config, const HostParts& parts
 }
 
 Result<HostParts> await_shared_parts(const config::VmConfig& config, const Takeover& takeover,
-                                     const std::atomic<bool>& stops, const Log& log) {
+                                     TapsAhead* ahead, const std::atomic<bool>& stops,
+                                     const Log& log) {
     constexpr std::chrono::milliseconds kTryEvery{500};
     std::string last;
     while (true) {
-        auto parts = open_for(config, takeover);
+        auto parts = open_for(config, takeover, ahead);
         if (parts || stops) return parts;
         if (const std::string line = parts.error().line(); line != last) {
             log("the VM can not go on yet: " + line);

@@ -8,6 +8,7 @@
 #include "config/vm_config.h"
 #include "node/host_parts.h"
 #include "node/log.h"
+#include "node/taps_ahead.h"
 
 namespace ftvmm::node {
 
@@ -23,9 +24,10 @@ struct Takeover {
 // For a host that takes the VM over: nobody else has its state, so what the host lacks is waited
 // for, until `stops`. The lost host may yet write to a disk whose lock is not free: this host
 // writes beside that disk. The locks are waited for, for a moment, only where they must come free:
-// of a process that ended, once what it had begun is done or given up.
+// of a process that ended, once what it had begun is done or given up. `ahead`, if it is there, is
+// taken from.
 [[nodiscard]] Result<HostParts> await_shared_parts(const config::VmConfig& config,
-                                                   const Takeover& takeover,
+                                                   const Takeover& takeover, TapsAhead* ahead,
                                                    const std::atomic<bool>& stops, const Log& log);
 
 }  // namespace ftvmm::node

@@ -69,6 +69,7 @@ Result<std::optional<TakenOver>> succeed(const SecondaryOptions& options, Follow
         status.step = Step::kContests;
         status.paths.clear();
     });
+    if (options.makes_ready) options.makes_ready();
     // Before this host may win: nothing fails behind that.
     std::unique_ptr<machine::KvmMachine> machine;
     if (end.machine) {

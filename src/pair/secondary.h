@@ -33,6 +33,9 @@ struct SecondaryOptions {
     // its last promise not to.
     BeatOptions beats;
     SecondaryObserver* observer = nullptr;  // Is told how it goes; outlives the call. None may be.
+    // Called once it bids for the VM, before any promise has ended: the time for whatever takes
+    // long and does nothing that others notice. May be null.
+    std::function<void()> makes_ready;
     node::Log log;
 };
 

@@ -25,7 +25,7 @@ from vm import ConsoleAgent, FTVMM, LIMIT_S, Vm, measured  # noqa: E402
 
 COUNTER = 7003
 # Emulated hosts share two processors with all that a test does: who is silent for less than this is busy.
-DEAD_AFTER_MS = 1000
+DEAD_AFTER_MS = int(os.environ.get("FTVMM_DEAD_AFTER_MS", "1000"))
 LEASE_S = 5
 
 # How often the VM changes hosts in a row; a test of its own does that.

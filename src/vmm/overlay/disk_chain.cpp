@@ -205,6 +205,7 @@ Result<bool> DiskChain::bring_home(const std::function<bool()>& may_act) {
         FTVMM_ASSIGN(const bool all_locked, try_locks());
         if (!all_locked || !may_act()) return false;
         FTVMM_TRY(layers_->settle());
+        return false;
     }
     // What it does before it finds out that it owns the VM no more changes nothing that a reader
     // of all layers would see.
