@@ -137,8 +137,16 @@ class Run {
         FTVMM_TRY(open_log(system));
         FTVMM_TRY(open_pair(system));
         chains_ = std::move(parts.chains);
-        merge_.emplace(
-            chains_, [this] { return !primary_ || primary_->right().holds(); }, say);
+        node::DiskMerge::Options merge;
+        merge.may_act = [this] { return !primary_ || primary_->right().holds(); };
+        merge.log = say;
+        if (taken_ && config_.ft->fence) {
+            merge.agent.emplace();
+            merge.agent->command = *config_.ft->fence;
+            merge.agent->host = taken_->lost_host;
+            merge.agent->vm = config_.name;
+        }
+        merge_.emplace(chains_, std::move(merge));
         board_.show([this](VmStatus& status) {
             status.phase = VmStatus::Phase::kRuns;
             status.disks = merge_->status();

@@ -56,6 +56,8 @@ kind = "serial"
 # lease_s = 30
 # Further networks on which the hosts tell each other that they live, beside that of the link.
 # paths = ["192.0.2.0/24"]
+# A command that switches a host off, given its name: for one that was lost, and may still write to the VM's disks.
+# fence = "/usr/local/sbin/fence-host"
 )";
 
 }  // namespace

@@ -254,13 +254,11 @@ class ConfigReader {
         TableReader ft(*table, "[ft]", log_);
         FtConfig& read = config_.ft.emplace();
         if (const auto shared = ft.text("shared")) {
-            const std::filesystem::path path(shared->value);
-            read.shared = path.lexically_normal().string();
-            if (!path.is_absolute()) {
-                log_.add(shared->place,
-                         fmt::format("\"{}\" is not an absolute path", shared->value),
-                         "write it from / on: it is the same folder on every host");
-            }
+            read.shared =
+                absolute(*shared, "write it from / on: it is the same folder on every host");
+        }
+        if (const auto fence = ft.text("fence")) {
+            read.fence = absolute(*fence, "write it from / on: it is a program on every host");
         }
         ft.require("shared", "shared = \"/srv/ftvmm/web1\"");
         read.dead_after =
@@ -268,6 +266,14 @@ class ConfigReader {
         read.lease = time_in(ft, "lease_s", kMinLease, kMaxLease, read.lease);
         read.paths = read_paths(ft);
         ft.refuse_unknown();
+    }
+
+    std::string absolute(const Placed<std::string>& text, const char* advice) {
+        const std::filesystem::path path(text.value);
+        if (!path.is_absolute()) {
+            log_.add(text.place, fmt::format("\"{}\" is not an absolute path", text.value), advice);
+        }
+        return path.lexically_normal().string();
     }
 
     std::vector<IpNetwork> read_paths(TableReader& ft) {

@@ -83,6 +83,8 @@ struct FtConfig {
     std::chrono::seconds lease{30};             // For how long an owner holds the VM.
     // Further networks on which the hosts tell each other that they live; the same on every host.
     std::vector<IpNetwork> paths{};
+    // A command that ends a host which was lost and may still write; absolute.
+    std::optional<std::string> fence{};
 
     bool operator==(const FtConfig&) const = default;
 };

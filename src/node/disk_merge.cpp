@@ -19,12 +19,12 @@ constexpr std::chrono::milliseconds kLookEvery{500};
 }  // namespace
 
 DiskMerge::DiskMerge(const std::vector<std::unique_ptr<overlay::DiskChain>>& chains,
-                     std::function<bool()> may_act, Log log)
-    : may_act_(std::move(may_act)), log_(std::move(log)) {
+                     Options options)
+    : options_(std::move(options)), asks_agent_at_(SystemClock().now() + options_.patience) {
     for (const auto& chain : chains) {
         if (chain->layers() == nullptr) continue;
         works_.push_back({chain.get(), false, false, {}});
-        log_(
+        options_.log(
             fmt::format("disk {}: what the VM writes goes into {}, as long as a host that was "
                         "lost may yet write to the disk",
                         chain->path(), chain->top()));
@@ -42,7 +42,7 @@ void DiskMerge::stop() {
     thread_.join();
     for (const Work& work : works_) {
         if (work.is_done) continue;
-        log_(
+        options_.log(
             fmt::format("disk {} is not whole: {} belongs to it, and the VM's next start goes on "
                         "to make them one",
                         work.chain->path(), work.chain->top()));
@@ -64,6 +64,7 @@ void DiskMerge::work() {
     std::unique_lock lock(mutex_);
     while (!stopping_) {
         lock.unlock();
+        if (clock.now() >= asks_agent_at_) ask_agent();
         const Instant begun = clock.now();
         bool got_on = false;
         for (Work& work : works_)
@@ -73,31 +74,46 @@ void DiskMerge::work() {
         const BootClock::duration rest = got_on ? clock.now() - begun : kLookEvery;
         lock.lock();
         if (is_done) return;
-        (void)wake_.wait_for(lock, rest, [this] { return stopping_; });
+        (void)wake_.wait_for(lock, rest, [this] { return stopping_.load(); });
     }
 }
 
+// Where a disk waits for locks.
+void DiskMerge::ask_agent() {
+    const bool waits = std::ranges::any_of(
+        works_, [](const Work& work) { return !work.chain->layers()->is_settled(); });
+    if (!options_.agent || is_fenced_ || !waits || !options_.may_act()) return;
+    options_.log(fmt::format("host {} may still write: it is ended by {}", options_.agent->host,
+                             options_.agent->command));
+    const auto fenced = fence(*options_.agent, stopping_);
+    is_fenced_ = fenced.has_value();
+    options_.log(is_fenced_ ? fmt::format("host {} was ended", options_.agent->host)
+                            : fenced.error().line() + ": it is tried again");
+    asks_agent_at_ = SystemClock().now() + options_.patience;
+}
+
 bool DiskMerge::step(Work& work) {
-    const auto whole = work.chain->bring_home(may_act_);
+    const auto whole = work.chain->bring_home(options_.may_act, is_fenced_);
     if (!whole) {
         const std::string line = whole.error().line();
-        if (line != work.trouble) log_(line + "; it stays in layers for now");
+        if (line != work.trouble) options_.log(line + "; it stays in layers for now");
         work.trouble = line;
         return false;
     }
     work.trouble.clear();
-    work.is_done = *whole;
     say_progress(work);
-    return work.is_done || (work.was_settled && may_act_());
+    if (*whole) options_.log(fmt::format("disk {} is whole again", work.chain->path()));
+    work.is_done = *whole;
+    return work.is_done || (work.was_settled && options_.may_act());
 }
 
 void DiskMerge::say_progress(Work& work) {
     const overlay::LayeredDisk& layers = *work.chain->layers();
     if (layers.is_settled() && !std::exchange(work.was_settled, true)) {
-        log_(fmt::format("disk {}: no other host can write to it any more: {} KiB go into it",
-                         work.chain->path(), layers.left() >> 10U));
+        options_.log(
+            fmt::format("disk {}: no other host can write to it any more: {} KiB go into it",
+                        work.chain->path(), layers.left() >> 10U));
     }
-    if (work.is_done) log_(fmt::format("disk {} is whole again", work.chain->path()));
 }
 
 }  // namespace ftvmm::node

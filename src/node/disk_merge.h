@@ -1,15 +1,20 @@
 // Makes disks one file again that a takeover has put into layers.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
+#include "node/fence_agent.h"
 #include "node/host_parts.h"
 #include "node/log.h"
 
@@ -26,12 +31,18 @@ struct DiskLayers {
 };
 
 // Works on a thread of its own while the guest runs, and says in lines how it gets on; what is left
-// when it is stopped stays in layers. Nothing is begun unless `may_act`, which any thread may ask:
-// whether this host owns the VM. `chains`, whose engines are made, outlive it.
+// when it is stopped stays in layers. `chains`, whose engines are made, outlive it.
 class DiskMerge {
   public:
-    DiskMerge(const std::vector<std::unique_ptr<overlay::DiskChain>>& chains,
-              std::function<bool()> may_act, Log log);
+    struct Options {
+        // Whether this host owns the VM; nothing is begun unless it does. Any thread may ask.
+        std::function<bool()> may_act;
+        // Who ends the lost host, where its locks do not come free by themselves.
+        std::optional<FenceAgent> agent;
+        std::chrono::milliseconds patience{10'000};  // That long, and between two tries.
+        Log log;
+    };
+    DiskMerge(const std::vector<std::unique_ptr<overlay::DiskChain>>& chains, Options options);
     DiskMerge(const DiskMerge&) = delete;
     DiskMerge& operator=(const DiskMerge&) = delete;
     ~DiskMerge() { stop(); }
@@ -52,14 +63,16 @@ class DiskMerge {
     void work();
     // True: it got on.
     bool step(Work& work);
+    void ask_agent();
     void say_progress(Work& work);
 
-    std::function<bool()> may_act_;
-    Log log_;
+    Options options_;
     std::vector<Work> works_;  // Whose chains are never changed.
     std::mutex mutex_;
     std::condition_variable wake_;
-    bool stopping_ = false;  // Guarded by mutex_.
+    std::atomic<bool> stopping_{false};  // Set under mutex_.
+    bool is_fenced_ = false;             // The thread's own, as the next.
+    Instant asks_agent_at_{};
     std::thread thread_;
 };
 

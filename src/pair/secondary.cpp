@@ -51,7 +51,7 @@ bool let_promise_end(const SecondaryOptions& options, const SecondaryLink& link,
 
 // What goes on here; nothing where another host goes on.
 Result<std::optional<TakenOver>> succeed(const SecondaryOptions& options, FollowEnd end,
-                                         const SecondaryLink& link,
+                                         const std::string& host, const SecondaryLink& link,
                                          const std::atomic<bool>& stops) {
     std::optional<TakenOver> taken;
     const SystemClock clock;
@@ -97,6 +97,7 @@ Result<std::optional<TakenOver>> succeed(const SecondaryOptions& options, Follow
     taken.emplace();
     taken->times = times;
     taken->machine = std::move(machine);
+    taken->lost_host = host;
     taken->host_answers = link.host_answers();
     // Its clock has gone on meanwhile.
     taken->start = end.time + (times.won - end.time_at);
@@ -233,7 +234,7 @@ Result<Followed> follow_one(const SecondaryOptions& options, const kvm::System& 
     if (stops) return followed::Left{};
     // No promise is made any more.
     link.close();
-    FTVMM_ASSIGN(auto taken, succeed(options, std::move(end), link, stops));
+    FTVMM_ASSIGN(auto taken, succeed(options, std::move(end), host, link, stops));
     if (!taken) return followed::Left{};
     return std::move(*taken);
 }

@@ -44,7 +44,8 @@ struct TakenOver {
     // None where the guest was about to start anew: it does so here.
     std::unique_ptr<machine::KvmMachine> machine;
     GuestTime start;  // What its clock shows now.
-    // The lost host's kernel lives: the locks of its disks become free once what its process had
+    std::string lost_host;
+    // Its kernel lives: the locks of its disks become free once what its process had
     // begun there has ended.
     bool host_answers = false;
     // What it has put out and nobody knows whether it left, and how the host is to be set for it.

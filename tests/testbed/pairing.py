@@ -158,8 +158,9 @@ print(json.dumps(came))
         out, err = self.process.communicate(timeout=300)
         assert self.process.returncode == 0, err
         came = json.loads(out.splitlines()[-1])
-        gaps = [1e3 * (later[1] - sooner[1]) for sooner, later in zip(came, came[1:])]
-        return [number for number, _ in came], max(gaps)
+        gaps = [(1e3 * (later[1] - sooner[1]), sooner[1] - came[0][1]) for sooner, later in zip(came, came[1:])]
+        gap_ms, self.gap_at_s = max(gaps)
+        return [number for number, _ in came], gap_ms
 
 
 # Reads a disk and the overlays beside it, as docs/fencing.md tells what they are, past the page cache.

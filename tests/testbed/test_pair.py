@@ -180,6 +180,75 @@ class OutputRule(unittest.TestCase):
         self.assertNotIn("lost", self.secondary.news())
 
 
+class SlowSecondary(unittest.TestCase):
+    """The Secondary's process gets a quarter of its host's time."""
+
+    GROUP = "/sys/fs/cgroup/slow-secondary"
+    SLOW_S = 30
+    MOST_LAG_MS = 5000
+    # Of log, sent and not replayed or not sent yet, both ends may keep so much (LinkLimits, docs/link.md).
+    MOST_MORE_KIB = 100 << 10
+
+    def setUp(self) -> None:
+        self.secondary = Secondary()
+        self.addCleanup(Secondary.end_all)
+        self.secondary.await_lockstep()
+        # Counts as fast as it can; each number is some system calls, and every hundredth starts a program.
+        vm.serial.run("(n=0; while [ ! -e /tmp/stop ]; do n=$((n + 1)); echo $n > /tmp/n; "
+                      "[ $((n % 100)) -ne 0 ] || head -c 3000 /dev/urandom | sha256sum; done) > /dev/null 2>&1 < /dev/null &")
+        self.addCleanup(vm.serial.run, "touch /tmp/stop")
+        self.addCleanup(self.set_share, None)
+        vm.serial.run("rm -f /tmp/stop")
+
+    def set_share(self, percent: int | None) -> None:
+        if percent is None:
+            tb.out("h2", f"test ! -d {self.GROUP} || echo max > {self.GROUP}/cpu.max")
+            return
+        tb.out("h2", f"mkdir -p {self.GROUP}; echo +cpu > /sys/fs/cgroup/cgroup.subtree_control; "
+               f"echo {1000 * percent} 100000 > {self.GROUP}/cpu.max; pgrep -x ftvmm > {self.GROUP}/cgroup.procs")  # fmt: skip
+
+    def memory_kib(self) -> int:
+        return max(int(tb.out(host, "awk '/^RssAnon/ { print $2 }' /proc/$(pgrep -x ftvmm)/status")) for host in ("h1", "h2"))
+
+    def counted_in(self, seconds: float) -> float:
+        """A second, by the guest's clock and its own count."""
+        def look() -> tuple[float, int]:
+            up, count = vm.serial.run("cut -d' ' -f1 /proc/uptime; cat /tmp/n", LIMIT_S).output.split()
+            return float(up), int(count)
+
+        first = look()
+        time.sleep(seconds)
+        last = look()
+        return (last[1] - first[1]) / (last[0] - first[0])
+
+    def test_the_primary_slows_down_to_match_and_is_fast_again(self) -> None:
+        usual, usual_kib = self.counted_in(8), self.memory_kib()
+        self.set_share(25)
+        lags, duties, memory = [], [], []
+        end = time.monotonic() + self.SLOW_S
+        while time.monotonic() < end:
+            told = status("h1")
+            self.assertEqual(told["protection"], "protected")
+            lags.append(told["vlockstep_interval_ms"]["now"])
+            duties.append(told["duty_percent"])
+            memory.append(self.memory_kib())
+            time.sleep(0.5)
+        self.set_share(None)
+        begun = time.monotonic()
+        wait_until("the guest has all of its time", lambda: status("h1")["duty_percent"] == 100, 30, every_s=0.2)
+        fast_s = time.monotonic() - begun
+        again = self.counted_in(8)
+        measured(f"with a quarter: lag at most {max(lags):.0f} ms, {sorted(lags)[len(lags) // 2]:.0f} ms in the middle, the guest "
+                 f"gets {min(duties)} to {max(duties)} % of its time, memory {max(memory) - usual_kib} KiB more; "
+                 f"all of it {fast_s:.1f} s after; it counts {usual:.0f} a second before and {again:.0f} behind it")
+        self.assertLess(min(duties), 100)
+        self.assertIn("the guest is slowed down until it keeps up", self.secondary.news())
+        self.assertLess(max(lags), self.MOST_LAG_MS)
+        self.assertLess(max(memory) - usual_kib, self.MOST_MORE_KIB)
+        self.assertLess(fast_s, 10)
+        self.assertGreater(again, 0.7 * usual)
+
+
 class Secrets(unittest.TestCase):
     def test_what_is_typed_and_what_is_in_memory_is_not_on_the_wire(self) -> None:
         vm.serial.run(f"echo {SECRET}-in-memory > /tmp/secret")
@@ -256,7 +325,7 @@ class ToTheEnd(unittest.TestCase):
 
 def load_tests(loader: unittest.TestLoader, _tests: object, _pattern: object) -> unittest.TestSuite:
     """ToTheEnd is the end of the guest."""
-    return unittest.TestSuite(loader.loadTestsFromTestCase(case) for case in (Lockstep, OutputRule, Secrets, Refused, ToTheEnd))
+    return unittest.TestSuite(loader.loadTestsFromTestCase(case) for case in (Lockstep, OutputRule, SlowSecondary, Secrets, Refused, ToTheEnd))
 
 
 if __name__ == "__main__":

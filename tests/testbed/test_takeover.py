@@ -95,7 +95,7 @@ class Pair(unittest.TestCase):
         numbers, gap_ms = counting.end()
         self.goes_on(numbers)
         taken = [line for line in self.takeovers() if line not in before]
-        measured(f"{what}: silent for {gap_ms:.0f} ms, {len(numbers)} numbers{''.join('; ' + line for line in taken)}")
+        measured(f"{what}: silent for {gap_ms:.0f} ms, {counting.gap_at_s:.1f} s after its first number, {len(numbers)} numbers{''.join('; ' + line for line in taken)}")
         gaps.append((what, gap_ms, "".join(taken[-1:])))
         return gap_ms
 

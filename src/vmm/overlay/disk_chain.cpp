@@ -199,11 +199,11 @@ Result<std::unique_ptr<host::DiskEngine>> DiskChain::make_engine() {
     return LayeredEngine::create(base_, layers_);
 }
 
-Result<bool> DiskChain::bring_home(const std::function<bool()>& may_act) {
+Result<bool> DiskChain::bring_home(const std::function<bool()>& may_act, bool is_fenced) {
     if (layers_ == nullptr) return true;
+    FTVMM_ASSIGN(const bool all_locked, try_locks());
     if (!layers_->is_settled()) {
-        FTVMM_ASSIGN(const bool all_locked, try_locks());
-        if (!all_locked || !may_act()) return false;
+        if (!(all_locked || is_fenced) || !may_act()) return false;
         FTVMM_TRY(layers_->settle());
         return false;
     }
@@ -223,7 +223,7 @@ Result<bool> DiskChain::bring_home(const std::function<bool()>& may_act) {
         }
         layer.is_deleted = true;
     }
-    return layers_->is_whole();
+    return all_locked && layers_->is_whole();
 }
 
 }  // namespace ftvmm::overlay

@@ -48,11 +48,12 @@ class DiskChain {
     // For requests of the guest; this outlives it.
     [[nodiscard]] Result<std::unique_ptr<host::DiskEngine>> make_engine();
 
-    // The next step of bringing what the overlays hold into the base, and of deleting them. It
-    // waits for the storage, with `may_act` asked behind that: whether this host owns the VM still.
-    // True: the disk is whole, and there is nothing left to do; an error may be gone the next time.
-    // A thread of its own may call it, with layers().
-    [[nodiscard]] Result<bool> bring_home(const std::function<bool()>& may_act);
+    // The next step of bringing what the overlays hold into the base, and of deleting them, once
+    // all is locked, or `is_fenced`: who has the other locks writes no more. It waits for the
+    // storage, with `may_act` asked behind that: whether this host owns the VM still. True: the
+    // disk is whole and locked, and there is nothing left to do; an error may be gone the next
+    // time. A thread of its own may call it, with layers().
+    [[nodiscard]] Result<bool> bring_home(const std::function<bool()>& may_act, bool is_fenced);
 
   private:
     struct Layer {

@@ -317,6 +317,15 @@ TEST_CASE("The times of a VM of two hosts are whole numbers within bounds") {
     CHECK_THAT(problems("lease_s = \"30\""), Catch::Contains("where a whole number is needed"));
 }
 
+TEST_CASE("The command that ends a lost host is a program's absolute path") {
+    const auto problems = [](const std::string& line) {
+        return problems_behind_head(fmt::format("[ft]\nshared = \"/s\"\n{}\n", line));
+    };
+    CHECK(problems("fence = \"/usr/local/sbin/fence\"").empty());
+    CHECK_THAT(problems("fence = \"fence\""), Catch::Contains("is not an absolute path"));
+    CHECK_THAT(problems("fence = [\"/sbin/fence\"]"), Catch::Contains("a string is needed"));
+}
+
 TEST_CASE("The paths of a VM of two hosts are networks, each once, and no more than there may be") {
     const auto problems = [](const std::string& line) {
         return problems_behind_head(fmt::format("[ft]\nshared = \"/s\"\n{}\n", line));

@@ -73,6 +73,13 @@ bool always() {
     return true;
 }
 
+DiskMerge::Options options(std::function<bool()> may_act, Lines& lines) {
+    DiskMerge::Options options;
+    options.may_act = std::move(may_act);
+    options.log = lines.log();
+    return options;
+}
+
 // What a host finds that takes the VM over in generation 3.
 Result<HostParts> take_over(TestVm& vm, Lines& lines, bool host_answers = false) {
     const std::atomic<bool> stops{false};
@@ -88,7 +95,7 @@ TEST_CASE("A disk whose lock is free is used as it is by who takes the VM over")
     CHECK(parts->chains[0]->layers() == nullptr);
     CHECK(parts->disks.size() == 1);
     CHECK(parts->taps.empty());
-    const DiskMerge merge(parts->chains, always, lines.log());
+    const DiskMerge merge(parts->chains, options(always, lines));
     CHECK(merge.status().empty());
     CHECK(lines.all().empty());
 }
@@ -121,8 +128,7 @@ TEST_CASE("A disk that the lost host keeps is in layers until that host lets it 
     REQUIRE(parts->chains[0]->layers()->write(bytes.bytes(), 0) == 0);
     std::atomic<bool> may_act{true};
     SECTION("and is one file then") {
-        const DiskMerge merge(
-            parts->chains, [&] { return may_act.load(); }, lines.log());
+        const DiskMerge merge(parts->chains, options([&] { return may_act.load(); }, lines));
         CHECK(lines.all() ==
               "disk " + vm.disk() + ": what the VM writes goes into " + vm.disk() +
                   ".g3, as long as a host that was lost may yet write to the disk\n");
@@ -139,8 +145,7 @@ TEST_CASE("A disk that the lost host keeps is in layers until that host lets it 
         may_act = false;
         lost->chains.clear();
         {
-            DiskMerge merge(
-                parts->chains, [&] { return may_act.load(); }, lines.log());
+            DiskMerge merge(parts->chains, options([&] { return may_act.load(); }, lines));
             merge.stop();
         }
         CHECK(lines.come("disk " + vm.disk() + " is not whole: " + vm.disk() +
@@ -151,9 +156,74 @@ TEST_CASE("A disk that the lost host keeps is in layers until that host lets it 
         auto next = open_host_parts(vm.config());
         REQUIRE(next);
         Lines later;
-        const DiskMerge merge(next->chains, always, later.log());
+        const DiskMerge merge(next->chains, options(always, later));
         CHECK(later.come("is whole again"));
         CHECK_FALSE(std::filesystem::exists(vm.disk() + ".g3"));
+    }
+}
+
+// A script of the test's.
+std::string agent(const TestVm& vm, const std::string& text) {
+    std::string path = vm.disk() + "-agent";
+    std::ofstream(path) << "#!/bin/sh\n" << text << "\n";
+    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+    return path;
+}
+
+TEST_CASE("A host that keeps its locks is ended by the administrator's command") {
+    TestVm vm;
+    Lines lines;
+    auto lost = open_host_parts(vm.config());
+    REQUIRE(lost);
+    const auto parts = take_over(vm, lines);
+    REQUIRE(parts);
+    const AlignedBuffer bytes(kDiskBytes / 2);
+    REQUIRE(parts->chains[0]->layers()->write(bytes.bytes(), 0) == 0);
+    auto with_agent = options(always, lines);
+    with_agent.patience = std::chrono::milliseconds(1);
+    with_agent.agent.emplace();
+    with_agent.agent->host = "node1";
+    with_agent.agent->vm = "web1";
+    SECTION("once it can") {
+        // The first time it fails.
+        with_agent.agent->command =
+            agent(vm, "echo $1 $2 >> " + vm.disk() + "-asked; test $(wc -l < " + vm.disk() +
+                          "-asked) -gt 1");
+        const DiskMerge merge(parts->chains, with_agent);
+        CHECK(lines.come("host node1 may still write: it is ended by " + vm.disk() + "-agent"));
+        CHECK(lines.come("-agent node1 failed: exit code 1: it is tried again"));
+        CHECK(lines.come("host node1 was ended"));
+        CHECK(lines.come("no other host can write to it any more"));
+        std::ifstream asked(vm.disk() + "-asked");
+        std::string line;
+        REQUIRE(std::getline(asked, line));
+        CHECK(line == "node1 web1");
+        // Until the lock is this host's, another VM could take it.
+        while (std::filesystem::exists(vm.disk() + ".g3"))
+            std::this_thread::yield();
+        CHECK(lines.all().find("is whole again") == std::string::npos);
+        lost->chains.clear();
+        CHECK(lines.come("is whole again"));
+    }
+    SECTION("unless it does not end, and then it is") {
+        with_agent.agent->command = agent(vm, "sleep 1000 & wait");
+        with_agent.agent->deadline = std::chrono::milliseconds(200);
+        const DiskMerge merge(parts->chains, with_agent);
+        CHECK(lines.come("-agent node1 did not end in time: it is tried again"));
+        CHECK(std::filesystem::exists(vm.disk() + ".g3"));
+    }
+    SECTION("or is not there") {
+        with_agent.agent->command = vm.disk() + "-none";
+        const DiskMerge merge(parts->chains, with_agent);
+        CHECK(lines.come("-none: No such file or directory: it is tried again"));
+    }
+    SECTION("but not by a host that has lost the VM too") {
+        with_agent.agent->command = agent(vm, "exit 0");
+        with_agent.may_act = [] { return false; };
+        DiskMerge merge(parts->chains, with_agent);
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        merge.stop();
+        CHECK(lines.all().find("may still write:") == std::string::npos);
     }
 }
 

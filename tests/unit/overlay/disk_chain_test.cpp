@@ -122,7 +122,7 @@ TEST_CASE("A disk that nobody else has is used as it is") {
     Guest guest(*chain);
     CHECK(chain->layers() == nullptr);
     CHECK(guest.write(0, kSector, std::byte{1}) == 0);
-    CHECK(chain->bring_home(always) == true);
+    CHECK(chain->bring_home(always, false) == true);
     CHECK(disk.files() == std::vector<std::string>{"disk"});
 }
 
@@ -142,12 +142,12 @@ TEST_CASE("A disk that the lost host has is covered, and is one file again once 
     // What the lost host wrote lands.
     REQUIRE(before.write(0, 4 * kSector, std::byte{9}) == 0);
     CHECK(is_all(guest.read(2 * kSector, 2 * kSector), std::byte{2}));
-    CHECK(chain->bring_home(always) == false);
+    CHECK(chain->bring_home(always, false) == false);
     CHECK_FALSE(chain->layers()->is_settled());
 
     lost->reset();
     SECTION("and it owns the VM no more") {
-        CHECK(chain->bring_home([] { return false; }) == false);
+        CHECK(chain->bring_home([] { return false; }, false) == false);
         CHECK_FALSE(chain->layers()->is_settled());
         CHECK(disk.files() == std::vector<std::string>{"disk", "disk.g3"});
     }
@@ -155,7 +155,7 @@ TEST_CASE("A disk that the lost host has is covered, and is one file again once 
         int asked = 0;
         Result<bool> home = false;
         for (int i = 0; i < 3; ++i)
-            home = chain->bring_home([&] { return ++asked < 2; });
+            home = chain->bring_home([&] { return ++asked < 2; }, false);
         CHECK(home == false);
         CHECK(chain->layers()->is_whole());
         CHECK(disk.files() == std::vector<std::string>{"disk", "disk.g3"});
@@ -163,7 +163,7 @@ TEST_CASE("A disk that the lost host has is covered, and is one file again once 
     SECTION("and it goes on") {
         Result<bool> home = false;
         for (int i = 0; i < 10 && !*home; ++i) {
-            home = chain->bring_home(always);
+            home = chain->bring_home(always, false);
             REQUIRE(home);
         }
         CHECK(*home);
@@ -216,7 +216,7 @@ TEST_CASE("A takeover of a takeover lies over both, and the next start brings al
         check();
         CHECK(std::string(guest.engine().kind()) == "threads");
         for (int i = 0; i < 10; ++i)
-            REQUIRE((*chain)->bring_home(always));
+            REQUIRE((*chain)->bring_home(always, false));
         check();
         CHECK(disk.files() == std::vector<std::string>{"disk"});
         CHECK((*chain)->layers()->is_whole());
@@ -299,7 +299,7 @@ TEST_CASE("A guest that works while its disk is made one file notices nothing") 
     std::atomic<bool> is_home{false};
     std::thread merge([&] {
         while (!is_home)
-            is_home = chain->bring_home(always).value_or(true);
+            is_home = chain->bring_home(always, false).value_or(true);
     });
     while (!is_home)
         work();
