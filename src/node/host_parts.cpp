@@ -1,11 +1,6 @@
 #include "node/host_parts.h"
 
-#include <fmt/format.h>
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <cstdlib>
-#include <memory>
 #include <utility>
 
 #include "base/check.h"
@@ -26,18 +21,6 @@ Result<host::Tap> open_tap(const config::NicConfig& nic) {
     return host::Tap::open(std::get<config::TapName>(nic.plug).name);
 }
 
-// How its overlays are called: beside the file that it is on every host, whatever links lead there.
-// A block device has nothing beside it.
-std::string overlays_of(const config::VmConfig& config, std::size_t index) {
-    const std::string& path = config.disks[index].path;
-    const std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr),
-                                                           &std::free);
-    struct stat facts {};
-    const bool is_device = ::stat(path.c_str(), &facts) == 0 && S_ISBLK(facts.st_mode);
-    if (is_device && config.ft) return fmt::format("{}/disk{}", config.ft->shared, index);
-    return real ? real.get() : path;
-}
-
 }  // namespace
 
 Result<HostParts> open_host_parts(const config::VmConfig& config) {
@@ -49,12 +32,10 @@ Result<HostParts> open_host_parts(const config::VmConfig& config) {
 }
 
 Result<void> open_chains(const config::VmConfig& config, host::DiskLock lock, HostParts& parts) {
-    for (std::size_t i = 0; i < config.disks.size(); ++i) {
-        const auto& disk = config.disks[i];
+    for (const auto& disk : config.disks) {
         const auto access =
             disk.read_only ? host::DiskAccess::kReadOnly : host::DiskAccess::kReadWrite;
-        FTVMM_ASSIGN(auto chain,
-                     overlay::DiskChain::open({disk.path, overlays_of(config, i), access, lock}));
+        FTVMM_ASSIGN(auto chain, overlay::DiskChain::open({disk.path, access, lock}));
         parts.chains.push_back(std::move(chain));
     }
     return {};

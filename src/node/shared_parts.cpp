@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "vmm/host/mount_facts.h"
 
 namespace ftvmm::node {
 
@@ -34,6 +35,7 @@ Result<HostParts> open_for(const config::VmConfig& config, const Takeover& takeo
                            TapsAhead*& ahead) {
     HostParts parts;
     FTVMM_TRY(open_chains(config, host::DiskLock::kIfFree, parts));
+    FTVMM_TRY(check_shared(config, parts));
     if (takeover.host_answers) FTVMM_TRY(drain(parts));
     for (auto& chain : parts.chains)
         FTVMM_TRY(chain->cover(takeover.generation));
@@ -48,12 +50,21 @@ Result<HostParts> open_for(const config::VmConfig& config, const Takeover& takeo
 Result<void> check_shared(const config::VmConfig& config, const HostParts& parts) {
     for (std::size_t i = 0; i < parts.chains.size(); ++i) {
         const auto& file = parts.chains[i]->base();
-        if (file.direct() || file.read_only()) continue;
+        if (file.read_only()) continue;
+        FTVMM_ASSIGN(const bool has_local_locks, host::has_local_locks(file));
+        if (has_local_locks) {
+            return fail(fmt::format("locks on disk {} are not seen by other hosts: one that takes "
+                                    "the VM over could not tell whether this one still writes",
+                                    config.disks[i].path),
+                        "keep it in a file on NFS, mounted without nolock and local_lock, or on a "
+                        "cluster file system");
+        }
+        if (file.direct()) continue;
         return fail(fmt::format("disk {} can not be read and written by sectors past the page "
                                 "cache (O_DIRECT): a host that takes the VM over would miss what "
                                 "this one keeps there",
                                 config.disks[i].path),
-                    "keep it on NFS or a block device with sectors of 512 bytes");
+                    "keep it on NFS, or on a file system that can");
     }
     return {};
 }

@@ -12,8 +12,9 @@
 
 namespace ftvmm::node {
 
-// What a host has written and keeps in its memory is lost with it, though the guest was told that
-// it is done. An error: a disk that can be written is used through the page cache.
+// An error: a disk that can be written is used through the page cache, where what a host was told
+// is done is lost with it; or its locks are this host's own, and do not tell whether another one
+// may still write.
 [[nodiscard]] Result<void> check_shared(const config::VmConfig& config, const HostParts& parts);
 
 struct Takeover {

@@ -5,10 +5,13 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
+#include <cstdlib>
 #include <map>
 #include <optional>
 #include <string_view>
@@ -46,6 +49,14 @@ std::optional<std::uint64_t> generation_in(std::string_view file, std::string_vi
     return number;
 }
 
+// Overlays lie beside the file that the disk is on every host, whatever links lead there.
+Result<std::string> prefix_of(const std::string& disk) {
+    const std::unique_ptr<char, decltype(&std::free)> real(::realpath(disk.c_str(), nullptr),
+                                                           &std::free);
+    if (real == nullptr) return Failure(Error::from_errno(errno, "disk " + disk));
+    return std::string(real.get());
+}
+
 // The overlays there are now, by their generations. An NFS client answers from names that it
 // remembers, unless it has to ask for the folder first.
 Result<std::map<std::uint64_t, std::string>> find_overlays(const std::string& prefix) {
@@ -69,6 +80,26 @@ Result<std::map<std::uint64_t, std::string>> find_overlays(const std::string& pr
         const auto generation = generation_in(entry->d_name, at.name);
         if (generation) found.emplace(*generation, fmt::format("{}.g{}", prefix, *generation));
     }
+}
+
+// The same on each host, and another for a file that came to have the same inode: file handles tell
+// the inode's generation.
+Result<std::uint64_t> identity_of(const host::DiskFile& base) {
+    if (base.block_device()) return 0;
+    struct Handle {
+        file_handle head;
+        std::array<unsigned char, MAX_HANDLE_SZ> bytes;
+    } handle{};
+    handle.head.handle_bytes = MAX_HANDLE_SZ;
+    int mount = 0;
+    if (::name_to_handle_at(base.fd(), "", &handle.head, &mount, AT_EMPTY_PATH) == 0) {
+        return XXH3_64bits(static_cast<const unsigned char*>(handle.head.f_handle),
+                           handle.head.handle_bytes);
+    }
+    if (errno != EOPNOTSUPP) return Failure(Error::from_errno(errno, "the disk's file handle"));
+    struct stat facts {};
+    if (::fstat(base.fd(), &facts) != 0) return Failure(Error::from_errno(errno, "the disk"));
+    return facts.st_ino;
 }
 
 // Whole, or not there at all. One that is there already is of this host's earlier try: nobody else
@@ -98,13 +129,14 @@ Result<void> create_overlay(const std::string& path, const OverlayFacts& facts) 
 
 }  // namespace
 
-DiskChain::DiskChain(const ChainOptions& options, host::DiskFile base)
-    : options_(options), base_(std::move(base)) {}
+DiskChain::DiskChain(const ChainOptions& options, std::string prefix, host::DiskFile base)
+    : options_(options), prefix_(std::move(prefix)), base_(std::move(base)) {}
 
 Result<std::unique_ptr<DiskChain>> DiskChain::open(const ChainOptions& options) {
     FTVMM_ASSIGN(auto base, host::DiskFile::open(options.path, options.access, options.lock));
-    auto chain = std::make_unique<DiskChain>(options, std::move(base));
-    FTVMM_ASSIGN(const auto found, find_overlays(options.overlays));
+    FTVMM_ASSIGN(const std::string prefix, prefix_of(options.path));
+    auto chain = std::make_unique<DiskChain>(options, prefix, std::move(base));
+    FTVMM_ASSIGN(const auto found, find_overlays(prefix));
     if (!found.empty() && chain->base_.read_only()) {
         return fail(fmt::format("disk {} is not whole: {} holds what was written last",
                                 options.path, found.rbegin()->second),
@@ -116,9 +148,8 @@ Result<std::unique_ptr<DiskChain>> DiskChain::open(const ChainOptions& options) 
 }
 
 Result<OverlayFacts> DiskChain::facts_of(std::uint64_t generation) const {
-    struct stat facts {};
-    if (::fstat(base_.fd(), &facts) != 0) return Failure(Error::from_errno(errno, options_.path));
-    return OverlayFacts{generation, base_.size(), base_.block_device() ? 0 : facts.st_ino};
+    FTVMM_ASSIGN(const std::uint64_t identity, identity_of(base_));
+    return OverlayFacts{generation, base_.size(), identity};
 }
 
 Result<void> DiskChain::open_layer(const std::string& path, std::uint64_t generation) {
@@ -126,7 +157,7 @@ Result<void> DiskChain::open_layer(const std::string& path, std::uint64_t genera
     if (base_.direct() && !file.direct()) {
         return fail("overlay " + path + " can not be written past the page cache (O_DIRECT)");
     }
-    overlays_.push_back({path, std::move(file), generation, false});
+    overlays_.push_back({path, std::move(file), generation});
     return {};
 }
 
@@ -141,12 +172,12 @@ Result<bool> DiskChain::try_locks() {
 
 Result<bool> DiskChain::try_lock_of(std::size_t overlay) {
     Layer& layer = overlays_[overlay];
-    if (layer.is_deleted) return true;
-    auto locked = layer.file.try_lock();
+    if (!layer.file) return true;
+    auto locked = layer.file->try_lock();
     // Its writer deleted it, late, once it held nothing.
     if (!locked && locked.error().error_number() == ESTALE && layers_ != nullptr &&
         layers_->left_in(overlay) == 0) {
-        layer.is_deleted = true;
+        layer.file.reset();
         return true;
     }
     return locked;
@@ -156,15 +187,20 @@ Result<void> DiskChain::cover(std::uint64_t generation) {
     if (base_.read_only()) return {};
     FTVMM_ASSIGN(const bool all_locked, try_locks());
     if (all_locked) return {};
-    const std::string path = fmt::format("{}.g{}", options_.overlays, generation);
-    if (overlays_.empty() || overlays_.back().generation != generation) {
-        FTVMM_ASSIGN(const OverlayFacts facts, facts_of(generation));
-        const auto made = create_overlay(path, facts);
-        if (!made) return Failure(made.error().with_context("overlay " + path));
-        FTVMM_TRY(open_layer(path, generation));
+    // Above all there are, whoever counted generations from 1 again.
+    if (!overlays_.empty()) generation = std::max(generation, overlays_.back().generation);
+    const bool is_own = !overlays_.empty() && overlays_.back().generation == generation &&
+                        overlays_.back().file->locked();
+    if (is_own) return {};
+    if (!overlays_.empty() && overlays_.back().generation == generation) ++generation;
+    const std::string path = fmt::format("{}.g{}", prefix_, generation);
+    FTVMM_ASSIGN(const OverlayFacts facts, facts_of(generation));
+    const auto made = create_overlay(path, facts);
+    if (!made) return Failure(made.error().with_context("overlay " + path));
+    FTVMM_TRY(open_layer(path, generation));
+    if (!overlays_.back().file->locked()) {
+        return fail("overlay " + path + " is locked by somebody else");
     }
-    FTVMM_ASSIGN(const bool own, overlays_.back().file.try_lock());
-    if (!own) return fail("overlay " + path + " is locked by somebody else");
     return {};
 }
 
@@ -177,11 +213,11 @@ Result<void> DiskChain::make_layers() {
     for (const Layer& layer : overlays_) {
         FTVMM_ASSIGN(const OverlayFacts facts, facts_of(layer.generation));
         const std::string name = "overlay " + layer.path;
-        if (layer.file.size() != layout_of(facts.disk_bytes).end) {
+        if (layer.file->size() != layout_of(facts.disk_bytes).end) {
             return fail(name + " has another size than an overlay of this disk");
         }
         auto loaded =
-            Overlay::load(std::make_shared<host::FdBlockFile>(layer.file.fd(), false), facts);
+            Overlay::load(std::make_shared<host::FdBlockFile>(layer.file->fd(), false), facts);
         if (!loaded) {
             return Failure(loaded.error().with_context(name).with_advice(
                 "do not start the VM without it: it holds the newest of the disk"));
@@ -196,6 +232,9 @@ Result<void> DiskChain::make_layers() {
 Result<std::unique_ptr<host::DiskEngine>> DiskChain::make_engine() {
     if (overlays_.empty()) return host::make_disk_engine(base_);
     FTVMM_TRY(make_layers());
+    // Before a write may go into an overlay that holds nothing, and whose deletion is on its way.
+    FTVMM_ASSIGN(const bool all_locked, try_locks());
+    if (all_locked) FTVMM_TRY(layers_->settle());
     return LayeredEngine::create(base_, layers_);
 }
 
@@ -203,7 +242,9 @@ Result<bool> DiskChain::bring_home(const std::function<bool()>& may_act, bool is
     if (layers_ == nullptr) return true;
     FTVMM_ASSIGN(const bool all_locked, try_locks());
     if (!layers_->is_settled()) {
-        if (!(all_locked || is_fenced) || !may_act()) return false;
+        // Where there were overlays before, other hosts were lost before that one.
+        const bool is_free = all_locked || (is_fenced && overlays_.size() == 1);
+        if (!is_free || !may_act()) return false;
         FTVMM_TRY(layers_->settle());
         return false;
     }
@@ -214,14 +255,17 @@ Result<bool> DiskChain::bring_home(const std::function<bool()>& may_act, bool is
     }
     for (std::size_t i = 0; i < overlays_.size(); ++i) {
         Layer& layer = overlays_[i];
-        if (layer.is_deleted || !layers_->is_done_with(i)) continue;
+        if (!layer.file || !layers_->is_done_with(i)) continue;
+        // The highest is the sign that this host may be writing to what is below it unlocked.
+        if (i + 1 == overlays_.size() && !all_locked) return false;
         // Who takes over from a host that owned the VM when this was asked finds an overlay that
         // holds nothing, and never reads from it.
         if (!may_act()) return false;
+        // Nobody reads it any more; an NFS client keeps what is open under another name.
+        layer.file.reset();
         if (::unlink(layer.path.c_str()) != 0 && errno != ENOENT) {
             return Failure(Error::from_errno(errno, layer.path));
         }
-        layer.is_deleted = true;
     }
     return all_locked && layers_->is_whole();
 }

@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,7 @@
 namespace ftvmm::overlay {
 
 struct ChainOptions {
-    std::string path;      // Of the base.
-    std::string overlays;  // That of generation 4 is this and ".g4".
+    std::string path;  // Of the base.
     host::DiskAccess access = host::DiskAccess::kReadWrite;
     host::DiskLock lock = host::DiskLock::kRequired;
 };
@@ -29,7 +29,7 @@ class DiskChain {
     // As of DiskFile::open(). Also an error: an overlay that is damaged or lies over another disk,
     // and any beside a disk that is only read.
     static Result<std::unique_ptr<DiskChain>> open(const ChainOptions& options);
-    explicit DiskChain(const ChainOptions& options, host::DiskFile base);
+    DiskChain(const ChainOptions& options, std::string prefix, host::DiskFile base);
     DiskChain(const DiskChain&) = delete;
     DiskChain& operator=(const DiskChain&) = delete;
     ~DiskChain() = default;
@@ -48,19 +48,18 @@ class DiskChain {
     // For requests of the guest; this outlives it.
     [[nodiscard]] Result<std::unique_ptr<host::DiskEngine>> make_engine();
 
-    // The next step of bringing what the overlays hold into the base, and of deleting them, once
-    // all is locked, or `is_fenced`: who has the other locks writes no more. It waits for the
-    // storage, with `may_act` asked behind that: whether this host owns the VM still. True: the
-    // disk is whole and locked, and there is nothing left to do; an error may be gone the next
-    // time. A thread of its own may call it, with layers().
+    // The next step of bringing what the overlays hold into the base once all is locked, or
+    // `is_fenced`: the host that this one took over from writes no more; and of deleting them. It
+    // waits for the storage, with `may_act` asked behind that: whether this host owns the VM still.
+    // True: the disk is whole and locked, and there is nothing left to do; an error may be gone the
+    // next time. A thread of its own may call it, with layers().
     [[nodiscard]] Result<bool> bring_home(const std::function<bool()>& may_act, bool is_fenced);
 
   private:
     struct Layer {
         std::string path;
-        host::DiskFile file;
+        std::optional<host::DiskFile> file;  // None: it is deleted.
         std::uint64_t generation = 0;
-        bool is_deleted = false;
     };
 
     [[nodiscard]] Result<void> open_layer(const std::string& path, std::uint64_t generation);
@@ -69,6 +68,7 @@ class DiskChain {
     [[nodiscard]] Result<OverlayFacts> facts_of(std::uint64_t generation) const;
 
     ChainOptions options_;
+    std::string prefix_;  // The overlay of generation 4 is this and ".g4".
     host::DiskFile base_;
     std::deque<Layer> overlays_;  // The lowest first.
     std::shared_ptr<LayeredDisk> layers_;

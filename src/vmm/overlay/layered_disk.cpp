@@ -12,6 +12,7 @@ namespace {
 
 // What the guest may have to wait for at most.
 constexpr std::uint64_t kMoveBytes = std::uint64_t{4} << 20U;
+constexpr int kMoveRuns = 32;
 
 }  // namespace
 
@@ -34,7 +35,10 @@ LayeredDisk::Place LayeredDisk::place_of(const Range& range) const {
 LayeredDisk::Place LayeredDisk::target_of(const Range& range) const {
     const auto top = static_cast<std::ptrdiff_t>(overlays_.size()) - 1;
     if (!settled_) return {top, range.length};
-    // What an overlay holds would hide what is written below it.
+    // What an overlay holds, or may hold, would hide what is written below it.
+    const bool is_doubtful = std::ranges::any_of(
+        overlays_, [&](const auto& overlay) { return overlay->is_doubtful(range); });
+    if (is_doubtful) return {top, range.length};
     const Place place = place_of(range);
     return {place.overlay < 0 ? -1 : top, place.length};
 }
@@ -90,9 +94,14 @@ int LayeredDisk::discard(std::uint64_t /*offset*/, std::uint64_t /*length*/) {
 int LayeredDisk::sync() {
     int error = base_->sync();
     for (const auto& overlay : overlays_) {
-        if (error == 0 && overlay->held() > 0) error = overlay->sync();
+        if (error == 0 && (!settled_ || overlay->held() > 0)) error = sync_overlay(*overlay);
     }
     return error;
+}
+
+int LayeredDisk::sync_overlay(Overlay& overlay) {
+    const int error = overlay.sync();
+    return error == ESTALE && overlay.held() == 0 ? 0 : error;
 }
 
 Result<void> LayeredDisk::settle() {
@@ -104,6 +113,13 @@ Result<void> LayeredDisk::settle() {
         const bool is_gone =
             !loaded && loaded.error().error_number() == ESTALE && overlays_[i]->held() == 0;
         if (!loaded && !is_gone) return loaded;
+    }
+    // What they hold no more, they are not to hold again behind a loss of power: from here on what
+    // is newer goes into the base.
+    for (const auto& overlay : overlays_) {
+        if (const int error = sync_overlay(*overlay); error != 0) {
+            return Failure(Error::from_errno(error, "an overlay can not be synced"));
+        }
     }
     // Not while a write is under way that has chosen its file.
     const auto alone = guard_.move({0, disk_bytes_});
@@ -135,12 +151,15 @@ int LayeredDisk::move_some() {
 Range LayeredDisk::piece_of(const Overlay& overlay, const Range& range) {
     std::uint64_t held = 0;
     std::uint64_t end = range.offset;
-    for (std::uint64_t at = range.offset; at < range.end() && held < kMoveBytes;) {
+    int runs = 0;
+    for (std::uint64_t at = range.offset;
+         at < range.end() && held < kMoveBytes && runs < kMoveRuns;) {
         const auto run = overlay.run_at({at, range.end() - at});
         const std::uint64_t length =
             run.held ? std::min(run.length, kMoveBytes - held) : run.length;
         at += length;
         if (!run.held) continue;
+        ++runs;
         held += length;
         end = at;
     }

@@ -55,6 +55,8 @@ class LayeredDisk final : public host::BlockFile {
     [[nodiscard]] Place place_of(const Range& range) const;
     // The bytes of `range` that one write may put into one file, and that: as of place_of().
     [[nodiscard]] Place target_of(const Range& range) const;
+    // One that its writer deleted, late, held nothing by then.
+    [[nodiscard]] static int sync_overlay(Overlay& overlay);
     [[nodiscard]] static Range piece_of(const Overlay& overlay, const Range& range);
     [[nodiscard]] int move_range(Overlay& overlay, const Range& range);
     template <class Put>

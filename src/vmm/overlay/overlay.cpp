@@ -37,7 +37,7 @@ Result<void> compare(const OverlayFacts& found, const OverlayFacts& facts) {
         return fail(fmt::format("it lies over a disk of {} bytes, and this one has {}",
                                 found.disk_bytes, facts.disk_bytes));
     }
-    if (found.base_inode != facts.base_inode) return fail("it lies over another file");
+    if (found.base_identity != facts.base_identity) return fail("it lies over another file");
     if (found.generation != facts.generation) {
         return fail(
             fmt::format("it is of generation {}, whatever its name says", found.generation));
@@ -75,17 +75,36 @@ Result<void> Overlay::reload() {
     const auto length = static_cast<std::size_t>(layout_.map - layout_.directory);
     FTVMM_ASSIGN(const AlignedBuffer directory, read_piece(*file_, layout_.directory, length));
     directory_.assign(directory.bytes().begin(), directory.bytes().end());
-    SectorMap map(disk_bytes_);
-    for (std::size_t index = 0; index < directory_.size() * 8; ++index) {
-        if ((directory_[index / 8] & directory_bit(index)) == std::byte{0}) continue;
-        if (index >= map.blocks()) return fail("its directory is damaged");
-        FTVMM_ASSIGN(const AlignedBuffer block,
-                     read_piece(*file_, layout_.map + index * kBlock, kBlock));
-        if (!map.load(index, block.bytes().first<kBlock>())) return fail("its map is damaged");
-    }
+    FTVMM_ASSIGN(SectorMap map, load_map());
     const std::lock_guard looking(looking_);
     map_ = std::move(map);
+    doubtful_.clear();
     return {};
+}
+
+// In large pieces: there may be many thousands of blocks, and a VM may wait for them.
+Result<SectorMap> Overlay::load_map() const {
+    constexpr std::size_t kBlocks = 256;
+    SectorMap map(disk_bytes_);
+    const auto is_block = [&](std::size_t index) {
+        return (directory_[index / 8] & directory_bit(index)) != std::byte{0};
+    };
+    for (std::size_t index = map.blocks(); index < directory_.size() * 8; ++index)
+        if (is_block(index)) return fail("its directory is damaged");
+    for (std::size_t first = 0; first < map.blocks(); first += kBlocks) {
+        const std::size_t count = std::min(kBlocks, map.blocks() - first);
+        std::vector<std::size_t> there;
+        for (std::size_t index = first; index < first + count; ++index)
+            if (is_block(index)) there.push_back(index);
+        if (there.empty()) continue;
+        FTVMM_ASSIGN(const AlignedBuffer blocks,
+                     read_piece(*file_, layout_.map + first * kBlock, count * kBlock));
+        for (const std::size_t index : there) {
+            const auto block = blocks.bytes().subspan((index - first) * kBlock).first<kBlock>();
+            if (!map.load(index, block)) return fail("its map is damaged");
+        }
+    }
+    return map;
 }
 
 SectorMap::Run Overlay::run_at(const Range& range) const {
@@ -94,6 +113,7 @@ SectorMap::Run Overlay::run_at(const Range& range) const {
 }
 
 bool Overlay::holds_all(const Range& range) const {
+    if (is_doubtful(range)) return false;
     const std::shared_lock looking(looking_);
     return map_.holds_all(range);
 }
@@ -126,8 +146,13 @@ int Overlay::hold(const Range& range) {
 }
 
 int Overlay::forget(const Range& range) {
-    const int error = store(range, false);
-    return error != 0 ? error : file_->sync();
+    return store(range, false);
+}
+
+bool Overlay::is_doubtful(const Range& range) const {
+    const std::shared_lock looking(looking_);
+    const auto first = doubtful_.lower_bound(range.offset / SectorMap::kBlockSpan);
+    return first != doubtful_.end() && *first * SectorMap::kBlockSpan < range.end();
 }
 
 int Overlay::store(const Range& range, bool held) {
@@ -136,15 +161,24 @@ int Overlay::store(const Range& range, bool held) {
         const auto index = static_cast<std::size_t>(at / SectorMap::kBlockSpan);
         const std::uint64_t end = std::min(range.end(), (index + 1) * SectorMap::kBlockSpan);
         const Range part{at, end - at};
-        // Only who stores changes the map, so what is looked at here stays.
-        int error = write_block(index, map_.block_after(index, part, held));
-        if (error == 0) error = write_directory(index);
-        if (error != 0) return error;
+        const int error = store_part(index, part, held);
         const std::lock_guard looking(looking_);
+        if (error != 0) {
+            doubtful_.insert(index);
+            return error;
+        }
+        doubtful_.erase(index);
         map_.set(part, held);
         at = end;
     }
     return 0;
+}
+
+// Only who stores changes the map, so what is looked at here stays.
+int Overlay::store_part(std::size_t index, const Range& part, bool held) {
+    int error = write_block(index, map_.block_after(index, part, held));
+    if (error == 0) error = write_directory(index);
+    return error == 0 && !held ? file_->sync() : error;
 }
 
 int Overlay::write_block(std::size_t index, const SectorMap::Block& block) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <shared_mutex>
 #include <span>
 #include <vector>
@@ -39,16 +40,21 @@ class Overlay {
     [[nodiscard]] int zero(std::uint64_t offset, std::uint64_t length);
     [[nodiscard]] int sync() { return file_->sync(); }
     // Holds them no more, and so it stays at a loss of power. What was held is still in the file:
-    // who has loaded it before may yet read that.
+    // who has loaded it before may yet read that. After an error it holds them still.
     [[nodiscard]] int forget(const Range& range);
+    // Where a call failed nobody knows what the file says: it holds what it held before, and what
+    // is newer has to be written to it until one has succeeded.
+    [[nodiscard]] bool is_doubtful(const Range& range) const;
     // What the file says now: its writer was another one until now.
     [[nodiscard]] Result<void> reload();
 
   private:
+    [[nodiscard]] Result<SectorMap> load_map() const;
     [[nodiscard]] bool holds_all(const Range& range) const;
     // Behind a write of `range`'s sectors.
     [[nodiscard]] int hold(const Range& range);
     [[nodiscard]] int store(const Range& range, bool held);
+    [[nodiscard]] int store_part(std::size_t index, const Range& part, bool held);
     [[nodiscard]] int write_block(std::size_t index, const SectorMap::Block& block);
     [[nodiscard]] int write_directory(std::size_t index);
 
@@ -59,6 +65,7 @@ class Overlay {
     std::vector<std::byte> directory_;   // As in the file; whoever stores.
     mutable std::shared_mutex looking_;  // Guards what follows.
     SectorMap map_;
+    std::set<std::size_t> doubtful_;  // Blocks of the map that may be another in the file.
 };
 
 }  // namespace ftvmm::overlay

@@ -16,7 +16,7 @@ constexpr std::string_view kMagic = "ftvmm ov";
 constexpr std::uint64_t kVersion = 1;
 constexpr std::uint64_t kDataAlignment = std::uint64_t{1} << 20U;
 constexpr std::size_t kWord = 8;
-// Magic, version, generation, disk_bytes, base_inode; then the checksum of them.
+// Magic, version, generation, disk_bytes, base_identity; then the checksum of them.
 constexpr std::size_t kChecksumAt = 5 * kWord;
 
 std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) {
@@ -53,7 +53,7 @@ std::array<std::byte, kHeaderBytes> encode_header(const OverlayFacts& facts) {
     put(bytes, kWord, kVersion);
     put(bytes, 2 * kWord, facts.generation);
     put(bytes, 3 * kWord, facts.disk_bytes);
-    put(bytes, 4 * kWord, facts.base_inode);
+    put(bytes, 4 * kWord, facts.base_identity);
     put(bytes, kChecksumAt, XXH3_64bits(bytes.data(), kChecksumAt));
     return bytes;
 }

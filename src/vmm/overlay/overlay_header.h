@@ -14,7 +14,8 @@ namespace ftvmm::overlay {
 struct OverlayFacts {
     std::uint64_t generation = 0;  // Of its maker, the owner of the VM.
     std::uint64_t disk_bytes = 0;
-    std::uint64_t base_inode = 0;  // 0 for a block device.
+    // Of the file below it, the same on every host; 0 for a block device.
+    std::uint64_t base_identity = 0;
     bool operator==(const OverlayFacts&) const = default;
 };
 

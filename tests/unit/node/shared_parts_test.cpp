@@ -198,12 +198,14 @@ TEST_CASE("A host that keeps its locks is ended by the administrator's command")
         std::string line;
         REQUIRE(std::getline(asked, line));
         CHECK(line == "node1 web1");
-        // Until the lock is this host's, another VM could take it.
-        while (std::filesystem::exists(vm.disk() + ".g3"))
+        while (!merge.status()[0].is_whole)
             std::this_thread::yield();
+        // Until the lock is this host's, the overlay's tells others that it may write.
+        CHECK(std::filesystem::exists(vm.disk() + ".g3"));
         CHECK(lines.all().find("is whole again") == std::string::npos);
         lost->chains.clear();
         CHECK(lines.come("is whole again"));
+        CHECK_FALSE(std::filesystem::exists(vm.disk() + ".g3"));
     }
     SECTION("unless it does not end, and then it is") {
         with_agent.agent->command = agent(vm, "sleep 1000 & wait");

@@ -37,9 +37,9 @@ class TestDisk {
     TestDisk& operator=(const TestDisk&) = delete;
     ~TestDisk() { std::filesystem::remove_all(folder_); }
 
-    [[nodiscard]] std::string path() const { return folder_ / "disk"; }
+    [[nodiscard]] std::string path() const { return std::filesystem::absolute(folder_) / "disk"; }
     [[nodiscard]] ChainOptions options(host::DiskLock lock = host::DiskLock::kRequired) const {
-        return {path(), path(), host::DiskAccess::kReadWrite, lock};
+        return {path(), host::DiskAccess::kReadWrite, lock};
     }
     [[nodiscard]] std::vector<std::string> files() const {
         std::vector<std::string> names;

@@ -75,14 +75,22 @@ class World {
             case 5:
             case 6:
             case 7:
-                return merge();
+                host_->faults = &random_;
+                merge();
+                host_->faults = nullptr;
+                return;
             case 8:
-                must(disk_->sync() == 0, "sync");
-                return flushed();
+                host_->faults = &random_;
+                if (disk_->sync() == 0) flushed();
+                host_->faults = nullptr;
+                return;
             case 9:
                 return check("as it is");
             default:
-                return write_some();
+                host_->faults = random_.below(2) == 0 ? &random_ : nullptr;
+                write_some();
+                host_->faults = nullptr;
+                return;
         }
     }
 
@@ -116,6 +124,7 @@ class World {
         if (overlays.empty()) return;
         layers_ = std::make_shared<LayeredDisk>(base_, kDiskBytes, std::move(overlays));
         disk_ = layers_;
+        if (!covers && lost_.empty()) must(layers_->settle().has_value(), "settle");
     }
     // With every lock.
     void start() { open(false); }
@@ -147,6 +156,10 @@ class World {
     }
 
     void land_late() {
+        if (!unlinks_.empty() && random_.below(2) == 0) {
+            SimHost::remove(folder_, unlinks_.back());
+            unlinks_.pop_back();
+        }
         for (auto& host : lost_) {
             for (std::uint64_t i = random_.below(4); i > 0 && !host->late.empty(); --i)
                 host->land_one(folder_);
@@ -155,9 +168,16 @@ class World {
     }
 
     // Its locks come free: what it was to do is done, or never will be.
+    // Only a deletion may come at any time: no lock keeps that away.
     void land_some(SimHost& host) {
         for (std::uint64_t i = random_.below(host.late.size() + 1); i > 0; --i)
             host.land_one(folder_);
+        keep_unlinks(host);
+    }
+    void keep_unlinks(const SimHost& host) {
+        for (const SimHost::Late& late : host.late) {
+            if (late.inode == nullptr) unlinks_.push_back(late.unlinked);
+        }
     }
     void end_lost_host() {
         land_some(*lost_.front());
@@ -169,9 +189,9 @@ class World {
         if (layers_ == nullptr || !wrong_.empty()) return;
         if (!layers_->is_settled()) {
             if (!lost_.empty() && bug_ != Bug::kMergesBesideLateWrites) return;
-            must(layers_->settle().has_value(), "settle");
+            if (!layers_->settle()) return;
         }
-        must(layers_->move_some() == 0, "move");
+        if (layers_->move_some() != 0) return;
         for (std::size_t i = 0; i < names_.size(); ++i) {
             const bool is_done_with = layers_->is_done_with(i);
             if (names_[i].empty() ||
@@ -185,6 +205,8 @@ class World {
 
     // All hosts are gone, and what the storage had not made durable may be.
     void lose_power() {
+        for (const auto& host : lost_)
+            keep_unlinks(*host);
         lost_.clear();
         for (auto& [name, inode] : folder_)
             inode->lose_power(random_);
@@ -220,14 +242,20 @@ class World {
             done(write);
         }
     }
+    // A guest that is told of an error tries again, as nobody knows what came of it.
     void perform(const Write& write) {
+        int error = EIO;
+        for (int i = 0; i < 50 && error != 0; ++i)
+            error = try_once(write);
+        must(error == 0, "write");
+    }
+    int try_once(const Write& write) {
         if (write.stamp == 0) {
-            must(disk_->zero(write.first * kSector, write.count * kSector) == 0, "zero");
-            return;
+            return disk_->zero(write.first * kSector, write.count * kSector);
         }
         std::vector<std::uint64_t> words(write.count * kSector / sizeof(std::uint64_t),
                                          write.stamp);
-        must(disk_->write(std::as_bytes(std::span(words)), write.first * kSector) == 0, "write");
+        return disk_->write(std::as_bytes(std::span(words)), write.first * kSector);
     }
     void done(const Write& write) {
         for (std::uint64_t i = write.first; i < write.first + write.count; ++i) {
@@ -267,6 +295,7 @@ class World {
     std::uint64_t generation_ = 0;
     std::shared_ptr<SimHost> host_;
     std::vector<std::shared_ptr<SimHost>> lost_;
+    std::vector<std::string> unlinks_;  // Of hosts that are gone, on their way.
     std::shared_ptr<host::BlockFile> base_;
     std::shared_ptr<LayeredDisk> layers_;
     std::shared_ptr<host::BlockFile> disk_;  // Of the two above.

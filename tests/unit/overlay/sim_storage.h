@@ -66,12 +66,15 @@ struct SimHost {
         std::string unlinked;          // Or the file that goes.
     };
 
-    // One call more.
-    void step() {
+    // One call more. Whether it fails, which says nothing of what it does.
+    bool step() {
         if (stands_still_in && (*stands_still_in)-- == 0) stands_still = true;
+        return faults != nullptr && !stands_still && faults->below(12) == 0;
     }
+    // Whether a call that fails is carried out.
+    bool is_done_all_the_same() const { return faults->below(2) == 0; }
     void unlink(SimFolder& folder, const std::string& name) {
-        step();
+        (void)step();
         if (stands_still) {
             late.push_back({nullptr, 0, {}, name});
         } else {
@@ -95,6 +98,7 @@ struct SimHost {
 
     std::optional<std::uint64_t> stands_still_in;
     bool stands_still = false;
+    SeededEntropy* faults = nullptr;  // Where calls fail now and then.
     std::deque<Late> late;
 };
 
@@ -105,7 +109,7 @@ class SimFile final : public host::BlockFile {
         : host_(std::move(host)), inode_(std::move(inode)) {}
 
     int read(std::span<std::byte> bytes, std::uint64_t offset) override {
-        host_->step();
+        if (host_->step()) return EIO;
         if (inode_->is_unlinked && !host_->stands_still) return ESTALE;
         if (offset + bytes.size() > inode_->bytes.size()) return EIO;
         std::ranges::copy_n(inode_->bytes.begin() + static_cast<std::ptrdiff_t>(offset),
@@ -121,27 +125,29 @@ class SimFile final : public host::BlockFile {
         return 0;
     }
     int write(std::span<const std::byte> bytes, std::uint64_t offset) override {
-        host_->step();
+        const bool fails = host_->step();
         if (offset + bytes.size() > inode_->bytes.size()) return EIO;
+        if (fails && !host_->is_done_all_the_same()) return EIO;
         if (host_->stands_still) {
             host_->late.push_back({inode_, offset, {bytes.begin(), bytes.end()}, {}});
         } else {
             inode_->write(bytes, offset);
         }
-        return 0;
+        return fails ? EIO : 0;
     }
     int zero(std::uint64_t offset, std::uint64_t length) override {
         return write(std::vector<std::byte>(length), offset);
     }
     int discard(std::uint64_t /*offset*/, std::uint64_t /*length*/) override { return 0; }
     int sync() override {
-        host_->step();
+        const bool fails = host_->step();
+        if (fails && !host_->is_done_all_the_same()) return EIO;
         if (host_->stands_still) {
             host_->late.push_back({inode_, 0, {}, {}});
         } else {
             inode_->sync();
         }
-        return 0;
+        return fails ? EIO : 0;
     }
 
   private:
