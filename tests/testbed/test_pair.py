@@ -213,7 +213,9 @@ class SlowSecondary(unittest.TestCase):
     def counted_in(self, seconds: float) -> float:
         """A second, by the guest's clock and its own count."""
         def look() -> tuple[float, int]:
-            up, count = vm.serial.run("cut -d' ' -f1 /proc/uptime; cat /tmp/n", LIMIT_S).output.split()
+            # The file is empty for a moment each time that it is written.
+            up, count = vm.serial.run("until n=$(cat /tmp/n) && [ \"$n\" ]; do :; done; cut -d' ' -f1 /proc/uptime; echo $n",
+                                      LIMIT_S).output.split()  # fmt: skip
             return float(up), int(count)
 
         first = look()
