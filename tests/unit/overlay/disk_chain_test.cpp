@@ -312,5 +312,58 @@ TEST_CASE("A guest that works while its disk is made one file notices nothing") 
           std::vector(model.begin(), model.begin() + kDiskBytes / 2));
 }
 
+TEST_CASE("Many requests at once, each to its own place, find what they wrote while all is moved") {
+    constexpr std::uint64_t kThreads = 4;
+    constexpr std::uint64_t kPiece = 8 * kSector;
+    constexpr std::uint64_t kPieces = kDiskBytes / kPiece / kThreads;
+    for (int round = 0; round < 20; ++round) {
+        const TestDisk disk;
+        auto lost = DiskChain::open(disk.options());
+        REQUIRE(lost);
+        const auto chain = taken_over(disk, 3);
+        REQUIRE(chain->make_engine());
+        LayeredDisk& layers = *chain->layers();
+        std::atomic<int> wrong{0};
+        std::atomic<bool> is_home{false};
+        // Each has every fourth piece, so that each move takes some of everybody's.
+        const auto work = [&](std::uint64_t thread) {
+            SeededEntropy random(thread);
+            std::vector<std::uint8_t> model(kPieces);
+            AlignedBuffer buffer(kPiece);
+            const auto at = [&](std::uint64_t piece) {
+                return (piece * kThreads + thread) * kPiece;
+            };
+            const auto look = [&](std::uint64_t piece) {
+                const bool is_read = layers.read(buffer.bytes(), at(piece)) == 0;
+                const bool is_same = std::ranges::all_of(
+                    buffer.bytes(), [&](std::byte b) { return b == std::byte{model[piece]}; });
+                wrong += is_read && is_same ? 0 : 1;
+            };
+            for (int i = 0; i < 200 || !is_home; ++i) {
+                const std::uint64_t piece = random.below(kPieces);
+                if (random.below(2) == 0) {
+                    model[piece] = static_cast<std::uint8_t>(random.below(256));
+                    std::ranges::fill(buffer.bytes(), std::byte{model[piece]});
+                    wrong += layers.write(buffer.bytes(), at(piece)) == 0 ? 0 : 1;
+                } else {
+                    look(piece);
+                }
+                if (i == 100 && thread == 0) lost->reset();
+            }
+            for (std::uint64_t piece = 0; piece < kPieces; ++piece)
+                look(piece);
+        };
+        std::vector<std::thread> threads;
+        for (std::uint64_t thread = 0; thread < kThreads; ++thread)
+            threads.emplace_back(work, thread);
+        while (!is_home)
+            is_home = chain->bring_home(always, false).value_or(true);
+        for (std::thread& thread : threads)
+            thread.join();
+        CHECK(wrong == 0);
+        CHECK(layers.is_whole());
+    }
+}
+
 }  // namespace
 }  // namespace ftvmm::overlay
